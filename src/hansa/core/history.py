@@ -1,0 +1,179 @@
+"""What happened in a run: one entry for every ask, and how to read them.
+
+The History of a simulated and of a real run have the same form. This file does no input or output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hansa.core.ask import Ask, Outcome, Reply, Status
+from hansa.core.metrics import Metrics
+from hansa.core.population import ClientId
+from hansa.core.tree import Tree
+from hansa.core.work import Settings
+from hansa.errors import UnknownName
+
+MODEL = "model"
+"""The setting of an evaluation that names the evaluated model."""
+
+FEDERATED = "federated"
+"""What an evaluation's setting "model" says when the model is the federation's own."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One ask and what came of it.
+
+    Attributes:
+        round: the round that the ask belonged to.
+        work: the work that was asked.
+        version: how many model updates its broadcast had seen.
+        settings: the ask's settings; see `model`.
+        metrics: the merged metrics of the clients that count.
+        outcomes: what became of each client.
+        seconds: how long it took, by the executor's clock.
+    """
+
+    round: int
+    work: str
+    version: int
+    settings: Settings
+    metrics: Metrics
+    outcomes: Mapping[ClientId, Outcome]
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, ask: Ask, reply: Reply, seconds: float = 0.0) -> Entry:
+        """The entry of an ask and its reply."""
+        return cls(ask.round, ask.work, ask.version, dict(ask.settings), reply.metrics, dict(reply.outcomes), seconds)
+
+    @property
+    def model(self) -> str | None:
+        """The name of the model that was evaluated; None for any other ask."""
+        return str(self.settings[MODEL]) if MODEL in self.settings else None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; settings that are bytes are written in hexadecimal."""
+        settings = {
+            name: {"bytes": value.hex()} if isinstance(value, bytes) else value for name, value in self.settings.items()
+        }
+        return {
+            "round": self.round,
+            "work": self.work,
+            "version": self.version,
+            "settings": settings,
+            "metrics": self.metrics.to_json(),
+            "outcomes": {client: _outcome_to_json(outcome) for client, outcome in self.outcomes.items()},
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Entry:
+        """The entry that `to_json` described."""
+        settings = data["settings"].items()
+        return cls(
+            data["round"],
+            data["work"],
+            data["version"],
+            {name: bytes.fromhex(value["bytes"]) if isinstance(value, dict) else value for name, value in settings},
+            Metrics.from_json(data["metrics"]),
+            {client: _outcome_from_json(outcome) for client, outcome in data["outcomes"].items()},
+            data["seconds"],
+        )
+
+
+@dataclass(frozen=True)
+class History:
+    """A run so far.
+
+    Attributes:
+        entries: one for every ask, in order.
+        model: the global model after the last completed round; NumPy arrays.
+        rounds: how many rounds were completed.
+        seed: the run's seed.
+        mode: "reference" or "fast" (docs/design.md, Determinism).
+        environment: versions, threads and processor that the numbers depend on.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    model: Tree = field(default_factory=dict, repr=False)
+    rounds: int = 0
+    seed: int = 0
+    mode: str = "reference"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def extended(self, entry: Entry, model: Tree, rounds: int) -> History:
+        """This history with one entry more, and the model and number of rounds after it."""
+        return replace(self, entries=(*self.entries, entry), model=model, rounds=rounds)
+
+    def evaluations(self, model: str | None = None) -> Iterator[Entry]:
+        """The entries that evaluated a model. With `model`, only that one's."""
+        return (e for e in self.entries if e.model is not None and model in (None, e.model))
+
+    def series(self, metric: str, model: str = FEDERATED) -> list[tuple[int, float]]:
+        """How a metric of a model went, as pairs (round, value)."""
+        return [(e.round, e.metrics.value(metric)) for e in self.evaluations(model) if metric in e.metrics]
+
+    def final(self, metric: str, model: str = FEDERATED) -> float:
+        """The last value of a metric of a model. Raises `UnknownName` where it was never measured."""
+        series = self.series(metric, model)
+        if not series:
+            measured = dict.fromkeys(name for entry in self.evaluations(model) for name in entry.metrics)
+            error = UnknownName.among("metric", metric, measured)
+            error.where = f"the evaluations of the model {model!r}"
+            raise error
+        return series[-1][1]
+
+    def table(self) -> str:
+        """The evaluations as lines of text, one for each round and model."""
+        rows = [(str(e.round), str(e.model), e.metrics.numbers()) for e in self.evaluations()]
+        names = list(dict.fromkeys(name for _, _, numbers in rows for name in numbers))
+        width = max((len(model) for _, model, _ in rows), default=0)
+        lines = ["round  " + "model".ljust(width) + "".join(name.rjust(max(10, len(name) + 2)) for name in names)]
+        for round_, model, numbers in rows:
+            cells = (f"{numbers[name]:.4f}" if name in numbers else "" for name in names)
+            values = "".join(cell.rjust(max(10, len(name) + 2)) for name, cell in zip(names, cells, strict=True))
+            lines.append(f"{round_:>5}  {model.ljust(width)}{values}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        last = {
+            name: f"{value:.4g}"
+            for e in list(self.evaluations(FEDERATED))[-1:]
+            for name, value in e.metrics.numbers().items()
+        }
+        measured = "".join(f", {name}={value}" for name, value in last.items())
+        return f"History({self.rounds} rounds, {len(self.entries)} asks, seed={self.seed}, {self.mode} mode{measured})"
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object of everything but the model, which is a file of its own."""
+        return {
+            "format": 1,
+            "rounds": self.rounds,
+            "seed": self.seed,
+            "mode": self.mode,
+            "environment": dict(self.environment),
+            "entries": [entry.to_json() for entry in self.entries],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], model: Tree | None = None) -> History:
+        """The history that `to_json` described, with its model."""
+        entries = tuple(Entry.from_json(entry) for entry in data["entries"])
+        return cls(entries, model or {}, data["rounds"], data["seed"], data["mode"], data["environment"])
+
+
+def _outcome_to_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "status": outcome.status.value,
+        "why": outcome.why,
+        "weight": outcome.weight,
+        "metrics": outcome.metrics.to_json(),
+    }
+
+
+def _outcome_from_json(data: Mapping[str, Any]) -> Outcome:
+    return Outcome(Status(data["status"]), data["why"], data["weight"], Metrics.from_json(data["metrics"]))
