@@ -1,0 +1,158 @@
+"""What one example looks like to a model, and the check that a client's data look like that.
+
+The check runs in memory that does not grow with the data, before the first batch is trained on: a shape or a NaN that
+is found here names the client, the field and the example; found in a loss it names nothing.
+
+This file must not know how data are partitioned or which model will see them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hansa.data.dataset import ClientDataset
+from hansa.errors import DataError
+
+CHUNK_BYTES = 16 * 2**20
+"""About how much is read at a time."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of an example as a model sees it, after the batch transform.
+
+    Attributes:
+        shape: of one example, without the batch's axis.
+        dtype: NumPy's name of it, such as "float32".
+        classes: for labels, how many there are: every value lies in [0, classes).
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    classes: int | None = None
+
+
+Schema = Mapping[str, Field]
+
+
+def schema_of(dataset: ClientDataset) -> Schema:
+    """The fields of `dataset`'s transformed batches. The number of classes is not guessed: a client may lack some.
+
+    Raises:
+        DataError: it has no example to look at.
+    """
+    if not len(dataset):
+        raise DataError("a schema cannot be seen from no examples", hint="give the schema, or at least one example")
+    return {name: Field(values.shape[1:], values.dtype.name) for name, values in dataset.take(1).all().items()}
+
+
+def check(dataset: ClientDataset, schema: Schema, *, client: str = "", origin: str = "the schema") -> None:
+    """Raises unless the examples of `dataset` are as `schema` says; fields that it does not name may be anything.
+
+    Shapes and dtypes are those of the first transformed batch. NaN, infinities and labels are looked for in all the
+    stored values; where one is found and a transform might have mended it (filled in a missing value, renumbered the
+    labels), the transformed values decide.
+
+    Args:
+        dataset: whose examples are checked.
+        schema: what is expected.
+        client: named in the error.
+        origin: whose expectation it is, also named: "the schema", or the client that it was inferred from.
+
+    Raises:
+        DataError: no examples; a field is missing, of another shape or dtype; a NaN; a label out of range.
+    """
+    who = f"client {client!r}" if client else ""
+    if not len(dataset):
+        raise DataError("there are no examples", where=who, hint="leave this client out, or give it data")
+    probe = dataset.take(8).all()
+    for name, field in schema.items():
+        where = ", ".join(filter(None, (who, f"field {name!r}")))
+        if name not in probe:
+            raise DataError(
+                f"the field is missing; expected by {origin}, found: {', '.join(probe)}",
+                where=where,
+                hint="add the field, or rename yours",
+            )
+        found = probe[name]
+        if found.shape[1:] != tuple(field.shape):
+            raise DataError(
+                f"examples have shape {found.shape[1:]}, expected {tuple(field.shape)} by {origin}",
+                where=where,
+                hint="reshape them, or add a transform that does",
+            )
+        if found.dtype.name != field.dtype:
+            raise DataError(
+                f"values are {found.dtype.name}, expected {field.dtype} by {origin}",
+                where=where,
+                hint=f"convert them with .astype({field.dtype!r}), or add a transform that does",
+            )
+        _check_values(dataset, name, field, found, where)
+
+
+def _check_values(dataset: ClientDataset, name: str, field: Field, probe: np.ndarray[Any, Any], where: str) -> None:
+    suspect = (name in dataset.names and _faults(_stored(dataset, name), field)) or _faults([probe], field)
+    faults = _faults(_transformed(dataset, name), field) if suspect else None
+    if faults is None:
+        return
+    count, index, value = faults
+    times = "1 value is" if count == 1 else f"{count} values are"
+    if field.classes is None or not np.isfinite(value):
+        raise DataError(
+            f"{times} NaN or infinite, the first in example {index}",
+            where=where,
+            hint="drop these examples, or fill in what is missing",
+        )
+    raise DataError(
+        f"{times} outside the {field.classes} classes [0, {field.classes}), the first is {value} in example {index}",
+        where=where,
+        hint="number the classes from 0, or declare as many as there are",
+    )
+
+
+def _faults(chunks: Iterable[np.ndarray[Any, Any]], field: Field) -> tuple[int, int, Any] | None:
+    """How many values must not be there, and of the first the example's index and the value."""
+    count, seen = 0, 0
+    first: tuple[int, Any] | None = None
+    for chunk in chunks:
+        bad = _bad(chunk, field)
+        if bad is None:
+            return None
+        if bad.any():
+            count += int(bad.sum())
+            if first is None:
+                position = int(bad.argmax())
+                first = seen + position // max(1, chunk[0].size), chunk.reshape(-1)[position]
+        seen += len(chunk)
+    return None if first is None else (count, *first)
+
+
+def _bad(values: np.ndarray[Any, Any], field: Field) -> npt.NDArray[np.bool_] | None:
+    """Where `values` break the field's promise; None where their dtype cannot."""
+    bad: npt.NDArray[np.bool_] | None = None
+    if field.classes is not None and values.dtype.kind in "iufb":
+        bad = ~((values >= 0) & (values < field.classes))
+    # By name, because bfloat16 and its like are no kin of np.floating.
+    elif "float" in values.dtype.name or "complex" in values.dtype.name:
+        bad = ~np.isfinite(values)
+    return bad
+
+
+def _stored(dataset: ClientDataset, name: str) -> Iterator[np.ndarray[Any, Any]]:
+    rows = _rows_a_chunk(dataset.take(1)[name])
+    for start in range(0, len(dataset), rows):
+        yield dataset.select(np.arange(start, min(start + rows, len(dataset))))[name]
+
+
+def _transformed(dataset: ClientDataset, name: str) -> Iterator[np.ndarray[Any, Any]]:
+    example = max(dataset.take(1).all().values(), key=lambda values: values.nbytes)
+    return (batch[name] for batch in dataset.batches(_rows_a_chunk(example)))
+
+
+def _rows_a_chunk(example: np.ndarray[Any, Any]) -> int:
+    return max(1, CHUNK_BYTES // max(1, example.nbytes))
