@@ -1,0 +1,1 @@
+"""The protocol, without input or output. So far: trees as bytes (`codec`)."""
