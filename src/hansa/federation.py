@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, get_args
 
 from hansa.core.history import History
+from hansa.core.loop import Progress, Step, steps
 from hansa.data import ClientDataset, FederatedData
 from hansa.errors import ConfigError, DataError
 from hansa.experiment import Experiment
-from hansa.simulation import Mode, SequentialExecutor, Step, environment, steps, threads
+from hansa.experiment.reference import Mode, environment, threads
+from hansa.simulation import SequentialExecutor
 
 
 class Federation(Protocol):
@@ -72,7 +74,7 @@ class SimulatedFederation:
             initial = experiment.start()
         history = History(model=initial, seed=seed, mode=self.mode, environment=environment(self.mode))
         executor = SequentialExecutor(algorithm.works, self.data, seed, mode=self.mode, device=self.device)
-        for step in steps(algorithm, executor, history, time.perf_counter):
+        for step in steps(algorithm, executor, Progress.begin(algorithm, history), time.perf_counter):
             history = step.history
             if on_step:
                 on_step(step)

@@ -10,7 +10,7 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import hansa
-from hansa.simulation import Mode
+from hansa.experiment.reference import Mode
 
 
 def most() -> int:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hansa.core.ask import Status
 from hansa.core.private import PrivateState
+from hansa.core.tree import Tree
 from hansa.core.work import Update
 
 ASKS = st.sampled_from(["1/train/0", "1/train/1", "2/train/0"])
@@ -46,7 +47,7 @@ SETTLE = st.tuples(st.just("settle"), ASKS, st.sampled_from(list(Status)))
 @settings(max_examples=300)
 @given(st.lists(st.one_of(PROPOSE, SETTLE), max_size=14))
 def test_any_sequence_of_events_does_what_the_plain_model_does(events: list[tuple[str, str, object]]) -> None:
-    simple, real = Simple(), PrivateState({"n": np.array(0)})
+    simple, real = Simple(), PrivateState[Tree, Update]({"n": np.array(0)})
     for kind, ask, detail in events:
         before, seen = real, (dict(real.current), dict(real.pending))
         if kind == "propose":
@@ -67,21 +68,23 @@ def test_any_sequence_of_events_does_what_the_plain_model_does(events: list[tupl
 
 def test_the_answer_that_was_given_is_sent_again_itself() -> None:
     first = update(1)
-    state = PrivateState().propose("a", first).propose("a", update(2))
+    state = PrivateState[Tree, Update]({}).propose("a", first).propose("a", update(2))
     assert state.answer("a") is first
     assert state.settle("b", Status.UPDATED).answer("a") is first
     assert state.settle("a", Status.LATE).answer("a") is None
 
 
 def test_a_state_is_current_only_after_its_update_counted() -> None:
-    state = PrivateState().propose("a", update(1))
+    state = PrivateState[Tree, Update]({}).propose("a", update(1))
     assert state.current == {}
     for status in Status:
         assert number(state.settle("a", status).current or None) == (1 if status is Status.UPDATED else None)
 
 
 def test_an_empty_state_is_a_state_and_none_keeps_the_present_one() -> None:
-    kept = PrivateState({"n": np.array(3)}).propose("a", update(None)).settle("a", Status.UPDATED)
+    kept = PrivateState[Tree, Update]({"n": np.array(3)}).propose("a", update(None)).settle("a", Status.UPDATED)
     assert number(kept.current) == 3
-    emptied = PrivateState({"n": np.array(3)}).propose("a", Update({}, state={})).settle("a", Status.UPDATED)
+    emptied = (
+        PrivateState[Tree, Update]({"n": np.array(3)}).propose("a", Update({}, state={})).settle("a", Status.UPDATED)
+    )
     assert emptied.current == {}

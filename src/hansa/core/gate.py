@@ -28,24 +28,33 @@ def as_update(answer: object) -> Update:
     hint = "let the work return hansa.Update(tree, weight, metrics), the tree a dict of NumPy arrays by name"
     if not isinstance(answer, Update):
         raise InputError(f"the work returned {type(answer).__name__}, expected an Update", hint=hint)
-    leaves: object = answer.tree  # whatever its annotation promises
-    if not isinstance(leaves, Mapping) or not all(isinstance(leaf, np.ndarray) for leaf in leaves.values()):
+    leaves, state = cast("tuple[object, object]", (answer.tree, answer.state))  # whatever their annotations promise
+    if not _is_tree(leaves):
         raise InputError("the update's tree is no dict of NumPy arrays", hint=hint)
+    if state is not None and not _is_tree(state):
+        raise InputError("the next private state is no dict of NumPy arrays", hint="keep numbers as np.array(number)")
     weight, metrics = cast("tuple[object, object]", (answer.weight, answer.metrics))
     if not isinstance(weight, Real) or not isinstance(metrics, Metrics):
         raise InputError("the update's weight is no number, or its metrics are no Metrics", hint=hint)
     return answer
 
 
-def refusal(update: Update, form: Tree | None = None) -> str | None:
+HEAVIEST = 1000
+"""A weight is at most so many times the number of examples that its client announced."""
+
+
+def refusal(update: Update, form: Tree | None = None, examples: int | None = None) -> str | None:
     """Why an update must not be used, or None where it may.
 
     Args:
         update: the update.
         form: the names, shapes and dtypes that it must have; None where only the aggregation rule knows.
+        examples: how many its client announced; None where nobody knows.
     """
     if not (math.isfinite(update.weight) and update.weight >= 0):
         return f"its weight is {update.weight}; a weight is a finite number of at least 0"
+    if examples is not None and update.weight > HEAVIEST * max(1, examples):
+        return f"its weight is {update.weight:g}, and its client announced {examples} examples: it would outweigh all others"
     if form is not None:
         try:
             tree.check_alike(update.tree, form)
@@ -56,3 +65,7 @@ def refusal(update: Update, form: Tree | None = None) -> str | None:
         measured = "".join(f"; it reports {metric} = {value}" for metric, value in losses.items())
         return f"leaf {name!r} is not finite (NaN or infinity){measured}"
     return None
+
+
+def _is_tree(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(leaf, np.ndarray) for leaf in value.values())

@@ -13,8 +13,8 @@ from hansa.core.ask import Ask, Outcome, Reply, Status
 from hansa.core.metrics import Metrics
 from hansa.core.population import ClientId
 from hansa.core.tree import Tree
-from hansa.core.work import Settings
-from hansa.errors import UnknownName
+from hansa.core.work import Settings, settings_from_json, settings_to_json
+from hansa.errors import ConfigError, UnknownName
 
 MODEL = "model"
 """The setting of an evaluation that names the evaluated model."""
@@ -57,14 +57,11 @@ class Entry:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; settings that are bytes are written in hexadecimal."""
-        settings = {
-            name: {"bytes": value.hex()} if isinstance(value, bytes) else value for name, value in self.settings.items()
-        }
         return {
             "round": self.round,
             "work": self.work,
             "version": self.version,
-            "settings": settings,
+            "settings": settings_to_json(self.settings),
             "metrics": self.metrics.to_json(),
             "outcomes": {client: _outcome_to_json(outcome) for client, outcome in self.outcomes.items()},
             "seconds": self.seconds,
@@ -73,12 +70,11 @@ class Entry:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Entry:
         """The entry that `to_json` described."""
-        settings = data["settings"].items()
         return cls(
             data["round"],
             data["work"],
             data["version"],
-            {name: bytes.fromhex(value["bytes"]) if isinstance(value, dict) else value for name, value in settings},
+            settings_from_json(data["settings"]),
             Metrics.from_json(data["metrics"]),
             {client: _outcome_from_json(outcome) for client, outcome in data["outcomes"].items()},
             data["seconds"],
@@ -109,6 +105,10 @@ class History:
         """This history with one entry more, and the model and number of rounds after it."""
         return replace(self, entries=(*self.entries, entry), model=model, rounds=rounds)
 
+    def with_model(self, model: Tree, rounds: int) -> History:
+        """This history with another model, that after so many rounds."""
+        return replace(self, model=model, rounds=rounds)
+
     def evaluations(self, model: str | None = None) -> Iterator[Entry]:
         """The entries that evaluated a model. With `model`, only that one's."""
         return (e for e in self.entries if e.model is not None and model in (None, e.model))
@@ -126,6 +126,24 @@ class History:
             error.where = f"the evaluations of the model {model!r}"
             raise error
         return series[-1][1]
+
+    def best(self, by: str, model: str = FEDERATED) -> tuple[int, float]:
+        """The round whose model did best, and how well: `history.best("min loss")`, `history.best("max accuracy")`.
+
+        Whether more is better is said, never guessed from a metric's name. The first of equal rounds counts.
+
+        Raises:
+            ConfigError: `by` is not "min" or "max" and the name of a metric.
+            UnknownName: the metric was never measured.
+        """
+        way, _, metric = by.partition(" ")
+        if way not in ("min", "max") or not metric:
+            raise ConfigError(f"best by {by!r}", hint='say "min loss" or "max accuracy": the way, and the metric')
+        self.final(metric, model)
+        series = [(round_, value) for round_, value in self.series(metric, model) if value == value]
+        if not series:
+            raise UnknownName(f"the metric {metric!r} was NaN whenever it was measured")
+        return (min if way == "min" else max)(series, key=lambda pair: pair[1])
 
     def table(self) -> str:
         """The evaluations as lines of text, one for each round and model."""

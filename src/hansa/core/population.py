@@ -28,6 +28,10 @@ class Population:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def held(self, client: ClientId) -> int:
+        """How many examples a client holds, in all splits together."""
+        return sum(sizes.get(client, 0) for sizes in self.examples.values())
+
     def holding(self, split: str) -> Population:
         """Only those with at least one example in `split`: trainers hold "train"; an evaluator holds only "test"."""
         held = self.examples.get(split, {})

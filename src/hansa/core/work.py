@@ -19,6 +19,16 @@ Settings = Mapping[str, Scalar]
 """What an ask carries that is no array."""
 
 
+def settings_to_json(settings: Settings) -> dict[str, Any]:
+    """A JSON object; settings that are bytes are written in hexadecimal."""
+    return {name: {"bytes": value.hex()} if isinstance(value, bytes) else value for name, value in settings.items()}
+
+
+def settings_from_json(data: Mapping[str, Any]) -> dict[str, Scalar]:
+    """The settings that `settings_to_json` described."""
+    return {name: bytes.fromhex(value["bytes"]) if isinstance(value, dict) else value for name, value in data.items()}
+
+
 @dataclass(frozen=True)
 class ClientContext:
     """All that a work may see besides the broadcast.
@@ -44,6 +54,19 @@ class ClientContext:
     inputs: Tree = field(default_factory=dict)
     state: Tree = field(default_factory=dict)
     device: str = "cpu"
+
+
+def visit_key(seed: int, client: ClientId, round_: int, work: str, occurrence: int) -> Key:
+    """The randomness of one visit: the same in every executor, simulated or deployed.
+
+    Args:
+        seed: the run's.
+        client: who is asked.
+        round_: the round that the ask belongs to.
+        work: what is asked.
+        occurrence: how often the client was asked for the same work in the same round before.
+    """
+    return key(seed, "client", client, round_, work, occurrence)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from hansa.core import tree
 from hansa.core.ask import Ask, Input, Outcome, Reply, Status
 from hansa.core.gate import as_update, refusal
-from hansa.core.keys import key
-from hansa.core.metrics import Metrics
+from hansa.core.gather import Gathered
 from hansa.core.population import ClientId, Population
 from hansa.core.private import PrivateState
-from hansa.core.work import ClientContext, Update, Work
+from hansa.core.tree import Tree
+from hansa.core.work import ClientContext, Update, Work, visit_key
 from hansa.data import FederatedData
-from hansa.errors import AggregationError, HansaError, InputError
-from hansa.simulation.reference import Mode, threads
+from hansa.errors import HansaError
+from hansa.experiment.reference import Mode, threads
 
 SPLITS = ("train", "test")
 
@@ -63,7 +63,7 @@ class SequentialExecutor:
         self._everyone = Population(tuple(data.clients), {split: data.sizes(split) for split in SPLITS})
         self._in_flight: dict[str, deque[Visit]] = {}
         self._visits: Counter[tuple[ClientId, int, str]] = Counter()
-        self._private: dict[ClientId, PrivateState] = {}
+        self._private: dict[ClientId, PrivateState[Tree, Update]] = {}
 
     def population(self) -> Population:
         """Everyone who is not in flight."""
@@ -80,15 +80,12 @@ class SequentialExecutor:
         )  # a work that wrote to it would change it for the next
         queue = self._in_flight.setdefault(ask.work, deque())
         queue.extend(self._visit(ask, client) for client in ask.cohort)
-        gathered = _Gathered(ask)
-        try:
-            while queue and not gathered.closed:
-                visit = queue.popleft()
-                outcome = gathered.add(visit.client, *self._answer(visit, ask.version))
-                self._settle(visit, outcome)
-            return gathered.reply()
-        except AggregationError as failure:
-            return Reply({}, gathered.metrics, gathered.outcomes, ask.work, failure)
+        gathered = Gathered(ask)
+        while queue and not gathered.closed:
+            visit = queue.popleft()
+            outcome = gathered.add(visit.client, *self._answer(visit, ask.version))
+            self._settle(visit, outcome)
+        return gathered.reply()
 
     def _visit(self, ask: Ask, client: ClientId) -> Visit:
         before = (client, ask.round, ask.work)
@@ -102,10 +99,10 @@ class SequentialExecutor:
         except (Exception, SystemExit) as problem:  # noqa: BLE001 - a client's code may raise anything; it is its outcome
             said = problem.line if isinstance(problem, HansaError) else problem
             return Outcome(Status.FAILED, f"{type(problem).__name__}: {said}", cause=problem), None
-        private = self._private.get(visit.client, PrivateState())
+        private = self._private.get(visit.client, PrivateState[Tree, Update]({}))
         if update.state is not None:
             self._private[visit.client] = private.propose(visit.id, update)
-        if (why := refusal(update, visit.ask.form)) is not None:
+        if (why := refusal(update, visit.ask.form, self._everyone.held(visit.client))) is not None:
             return Outcome(Status.REJECTED, why, metrics=update.metrics), None
         staleness = version - visit.ask.version
         sent = replace(update, state=None, client=visit.client, staleness=staleness)
@@ -122,41 +119,9 @@ class SequentialExecutor:
             id=client,
             data=self._data.shard(client),
             round=ask.round,
-            key=key(self._seed, "client", client, ask.round, ask.work, visit.occurrence),
+            key=visit_key(self._seed, client, ask.round, ask.work, visit.occurrence),
             settings={**ask.settings, **addressed.settings},
             inputs=tree.read_only(addressed.tree),
-            state=tree.read_only(self._private.get(client, PrivateState()).current),
+            state=tree.read_only(self._private[client].current if client in self._private else {}),
             device=self._device,
         )
-
-
-class _Gathered:
-    """What has come of one ask so far."""
-
-    def __init__(self, ask: Ask) -> None:
-        self._ask, self._accumulator, self._updates = ask, ask.rule.zero(), 0
-        self.metrics, self.outcomes = Metrics(), dict[ClientId, Outcome]()
-
-    @property
-    def closed(self) -> bool:
-        """Whether enough has come, although clients are still at work."""
-        return self._ask.closing.kind == "first" and self._updates == self._ask.closing.count
-
-    def add(self, client: ClientId, outcome: Outcome, update: Update | None) -> Outcome:
-        """Take a client's outcome, and its update if it goes with those before it. Returns the outcome that it is then."""
-        if update is not None:
-            try:
-                self._ask.rule.check(self._accumulator, update)
-                metrics = self.metrics.merge(update.metrics)
-            except (InputError, AggregationError) as misfit:
-                outcome = replace(outcome, status=Status.REJECTED, why=misfit.what, weight=0.0)
-            else:
-                self._accumulator = self._ask.rule.accumulate(self._accumulator, update)
-                self.metrics, self._updates = metrics, self._updates + 1
-        self.outcomes[client] = outcome
-        return outcome
-
-    def reply(self) -> Reply:
-        """All of it. Raises `AggregationError` where updates came but have no aggregate."""
-        aggregate = self._ask.rule.finish(self._accumulator) if self._updates else {}
-        return Reply(aggregate, self.metrics, self.outcomes, self._ask.work)

@@ -13,6 +13,7 @@ import numpy as np
 
 from hansa.algorithms import Evaluated, FedAvg
 from hansa.core.ask import Ask, Closing
+from hansa.core.loop import Step
 from hansa.core.population import Population
 from hansa.core.tree import Tree
 from hansa.core.work import Update
@@ -20,7 +21,6 @@ from hansa.experiment import Experiment
 from hansa.federation import Federation
 from hansa.models import NumpyMLP
 from hansa.rules import WeightedMean
-from hansa.simulation import Step
 from hansa.testing import blobs
 from hansa.training import SGD, Evaluation, LocalTraining
 

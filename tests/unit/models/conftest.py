@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hansa.simulation import threads
+from hansa.experiment.reference import threads
 
 
 @pytest.fixture(autouse=True)

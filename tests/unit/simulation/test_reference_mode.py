@@ -21,11 +21,11 @@ from hansa.core.tree import Tree
 from hansa.core.work import ClientContext, Update
 from hansa.errors import ConfigError, RunFailed
 from hansa.experiment import Experiment
+from hansa.experiment.reference import threads
 from hansa.federation import Federation
 from hansa.models import NumpyMLP
 from hansa.models.torch import TorchModel
 from hansa.protocol import codec
-from hansa.simulation import threads
 from hansa.testing import blobs
 from hansa.training import SGD, Adam, Evaluation, LocalTraining
 
