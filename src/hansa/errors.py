@@ -12,6 +12,15 @@
     │   ├── DatasetMissing         not on this machine and not to be had
     │   └── DatasetCorrupt         there, but truncated or altered
     ├── AggregationError           updates that have no average: zero total weight, nothing to combine
+    ├── FederationError            what goes wrong between machines
+    │   ├── NotConnected           the other side cannot be reached, or the connection broke
+    │   ├── NotAllowed             the caller's role or name forbids it, or an owner's policy does
+    │   ├── ProtocolError          a message that is malformed, too large, or of a version that nobody here speaks
+    │   └── CertificateError       a certificate that is missing, expired, revoked, of another authority or for another name
+    ├── StoreError                 a journal or a file of its own that cannot be written or read
+    │   ├── DiskFull               there is no room; nothing that was accepted is lost
+    │   └── Damaged                its content is not what its hash says
+    ├── ChildDied                  a child process ended without an answer: killed, out of memory, out of time
     ├── RunFailed                  a run that ended early; carries the History up to there and the last good model
     └── MissingExtra               an optional dependency is not installed (also an ImportError)
 
@@ -111,6 +120,42 @@ class DatasetCorrupt(DatasetError):
 
 class AggregationError(HansaError):
     """Updates that have no average."""
+
+
+class FederationError(HansaError):
+    """What goes wrong between machines."""
+
+
+class NotConnected(FederationError):
+    """The other side cannot be reached, or the connection broke; trying again may help."""
+
+
+class NotAllowed(FederationError):
+    """The caller's role or name forbids it, or an owner's policy does; trying again does not help."""
+
+
+class ProtocolError(FederationError):
+    """A message that is malformed, too large, or of a version that nobody here speaks."""
+
+
+class CertificateError(FederationError):
+    """A certificate that is missing, expired, revoked, of another authority or for another name."""
+
+
+class StoreError(HansaError):
+    """A journal or a file of its own that cannot be written or read."""
+
+
+class DiskFull(StoreError):
+    """There is no room; nothing that was accepted is lost."""
+
+
+class Damaged(StoreError):
+    """A file whose content is not what its hash says."""
+
+
+class ChildDied(HansaError):
+    """A child process ended without an answer: killed, out of memory, out of time."""
 
 
 class RunFailed(HansaError):
