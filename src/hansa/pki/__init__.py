@@ -1,0 +1,32 @@
+"""Identities by certificates: the federation's own authority, invitations to it, and what each member keeps.
+
+An administrator makes an `Authority` beside the Director and hands an `Invitation` to each owner and scientist. Its bearer
+makes a key that never leaves their machine (`Identity.request`), sends the request, is admitted once, and from then on is
+known by its certificate (`Identity`, `peer_of`). Signing a request that was brought by hand is the way without a network.
+"""
+
+from hansa.errors import MissingExtra
+
+try:
+    import cryptography as _cryptography  # noqa: F401 - every file below needs it: the one place that says what to install
+except ImportError as missing:
+    raise MissingExtra.of("cryptography", "federation", "identities by certificates") from missing
+
+from hansa.pki.authority import Authority
+from hansa.pki.certificates import expiry, fingerprint, peer_of, trusted
+from hansa.pki.identity import Identity, verified
+from hansa.pki.invitation import Invitation
+from hansa.pki.register import Issued, Stamp
+
+__all__ = [
+    "Authority",
+    "Identity",
+    "Invitation",
+    "Issued",
+    "Stamp",
+    "expiry",
+    "fingerprint",
+    "peer_of",
+    "trusted",
+    "verified",
+]
