@@ -45,6 +45,7 @@ from .data.partition import ByField as ByField
 from .data.partition import BySizes as BySizes
 from .data.partition import Partitioner as Partitioner
 from .data.schema import Field as Field
+from .data.shards import ShardDescriptor as ShardDescriptor
 from .data.skew import ByLabels as ByLabels
 from .data.skew import Dirichlet as Dirichlet
 from .data.skew import Shards as Shards
