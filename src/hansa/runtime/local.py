@@ -1,0 +1,230 @@
+"""A whole federation on this machine, as real processes over mutual TLS on loopback: for demos, tests and trying things out.
+
+Everything lies in one folder: the authority, the Director, an Envoy for each owner, and a user's identity.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from hansa.errors import ChildDied, NotConnected
+from hansa.pki import Authority, Identity
+from hansa.protocol.peer import Role
+from hansa.runtime.config import DirectorConfig, EnvoyConfig, template_director, template_envoy
+from hansa.runtime.director.serve import AUTHORITY, IDENTITY
+from hansa.runtime.files import now
+from hansa.runtime.remembered import remember
+from hansa.runtime.user import User
+
+DIRECTOR, USER = "director", "user"
+
+LOOK = 0.05
+"""Seconds between two looks whether everybody is there."""
+
+STOP = 15.0
+"""Seconds that a process has to stop when it is asked to."""
+
+
+@dataclass(frozen=True)
+class LocalOwner:
+    """One owner of data.
+
+    Attributes:
+        name: of its Envoy.
+        descriptor: the class that reads its data, "module:Class".
+        parameters: what the class is given.
+        folder: where the module lies, if it is not installed.
+    """
+
+    name: str
+    descriptor: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+
+class LocalFederation:
+    """The processes of a federation on this machine. Use it in a `with` block, so that they end with it.
+
+    Args:
+        folder: for all of its files; made if need be.
+        owners: the owners of data.
+        change_director: changes the Director's settings, as the text of its TOML file, before it is written.
+        change_envoy: changes an Envoy's, likewise.
+        environment: variables for the processes, besides this one's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        owners: Sequence[LocalOwner],
+        *,
+        change_director: Callable[[str], str] = lambda text: text,
+        change_envoy: Callable[[str], str] = lambda text: text,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder, self.owners = folder, {owner.name: owner for owner in owners}
+        self.address = f"127.0.0.1:{_free_port()}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._environment = {**os.environ, **(environment or {})}
+        self._change_director, self._change_envoy = change_director, change_envoy
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Whether `create` made a federation in this folder."""
+        return (folder / DIRECTOR / "director.toml").exists()
+
+    @classmethod
+    def open(cls, folder: Path, *, environment: Mapping[str, str] | None = None) -> Self:
+        """The federation that was created in this folder, as it was: the same address, owners, keys and stores.
+
+        Args:
+            folder: where `create` wrote it.
+            environment: see the class.
+
+        Raises:
+            ConfigError: there is none, or its settings were changed to some that cannot be.
+            CertificateError: its authority is gone.
+        """
+        director = DirectorConfig.load(folder / DIRECTOR / "director.toml")
+        found = [EnvoyConfig.load(file) for file in sorted(folder.glob("*/envoy.toml"))]
+        owners = [
+            LocalOwner(each.name, each.shard.descriptor, each.shard.parameters, each.shard.folder) for each in found
+        ]
+        federation = cls(folder, owners, environment=environment)
+        federation.address = director.address
+        federation.authority = Authority.open(folder / DIRECTOR / AUTHORITY)
+        return federation
+
+    # --- files
+
+    def create(self) -> None:
+        """Write everything: the authority, the identities and the settings."""
+        folder = self.folder / DIRECTOR
+        folder.mkdir(parents=True)
+        self.authority = Authority.create(folder / AUTHORITY, "local", now=now())
+        self.identify(folder / IDENTITY, DIRECTOR, Role.DIRECTOR, hosts=("localhost", "127.0.0.1"))
+        text = template_director(address=self.address, hosts=("localhost", "127.0.0.1"))
+        (folder / "director.toml").write_text(self._change_director(text))
+        for owner in self.owners.values():
+            self.add(owner)
+        self.identify(self.folder / USER, USER, Role.USER)
+        remember(self.folder / USER, self.address)
+
+    def add(self, owner: LocalOwner) -> None:
+        """Write the files of one more owner."""
+        self.owners[owner.name] = owner
+        folder = self.folder / owner.name
+        folder.mkdir(parents=True)
+        self.identify(folder / IDENTITY, owner.name, Role.ENVOY)
+        text = template_envoy(owner.name, self.address, owner.descriptor, parameters=owner.parameters)
+        text = text.replace('policy = "ask"', 'policy = "auto"')
+        if owner.folder is not None:
+            text = text.replace('folder = "."', f'folder = "{owner.folder.absolute()}"')
+        (folder / "envoy.toml").write_text(self._change_envoy(text))
+
+    def identify(self, folder: Path, name: str, role: Role, hosts: Sequence[str] = ()) -> Identity:
+        """Give somebody a key and a certificate."""
+        request = Identity.request(folder, name)
+        certificate = self.authority.sign(request, name, role, now=now(), hosts=hosts)
+        return Identity.install(folder, certificate, self.authority.certificate)
+
+    # --- processes
+
+    def start(self, name: str) -> None:
+        """Start the Director, or the Envoy of an owner."""
+        kind = DIRECTOR if name == DIRECTOR else "envoy"
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(  # noqa: S603 - our own interpreter and command
+                [sys.executable, "-m", "hansa", kind, "start", str(self.folder / name)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C is for whoever holds the federation, which then stops it in order
+            )
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """Send a process a signal, and wait until it is gone."""
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        process.wait()
+
+    def up(self, seconds: float = 60.0) -> None:
+        """Start everybody, and wait until all Envoys are in session.
+
+        Raises:
+            ChildDied: a process ended; the error shows the end of its log.
+            NotConnected: not everybody was there in time.
+        """
+        for name in (DIRECTOR, *self.owners):
+            if name not in self.processes:
+                self.start(name)
+        until = time.monotonic() + seconds
+        with self.user() as user:
+            while (missing := self._missing(user)) and time.monotonic() < until:
+                self.check()
+                time.sleep(LOOK)
+        if missing:
+            raise NotConnected(f"not in session after {seconds:g} s: {', '.join(missing)}", where=str(self.folder))
+
+    def check(self) -> None:
+        """See that all processes that were started are alive.
+
+        Raises:
+            ChildDied: one has ended; the error shows the end of its log.
+        """
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                log = (self.folder / f"{name}.log").read_text(errors="replace")
+                raise ChildDied(
+                    f"{name} ended with status {process.returncode}:\n{log[-3000:]}", where=str(self.folder)
+                )
+
+    def user(self) -> User:
+        """A user's connection."""
+        return User(self.address, Identity.load(self.folder / USER, now=now()))
+
+    def down(self) -> None:
+        """Stop everybody."""
+        for process in self.processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(STOP)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.processes.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.down()
+
+    def _missing(self, user: User) -> list[str]:
+        try:
+            here = {envoy["name"] for envoy in user.overview()["envoys"] if envoy["online"]}
+        except NotConnected:
+            return list(self.owners)
+        return [name for name in self.owners if name not in here]
+
+
+def _free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
