@@ -89,15 +89,17 @@ def test_what_every_owner_holds_is_in_the_document(document: Any) -> None:
     assert [label for counts in document["owners"].values() for label in counts] == list("0123456789")
 
 
-def test_the_same_seed_gives_the_same_bits_in_another_process(document: Any, shell: Shell, tmp_path: Path) -> None:
+def test_the_real_federation_and_the_simulated_one_give_the_same_bits(
+    document: Any, shell: Shell, tmp_path: Path
+) -> None:
     variables = {"PYTHONHASHSEED": "2", "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
-    again = parsed(shell.hansa("demo", *ROUNDS, "--json", cwd=tmp_path, **variables).out)
+    again = parsed(shell.hansa("demo", "--simulate", *ROUNDS, "--json", cwd=tmp_path, **variables).out)
     for same in ("model_sha256", "evaluations", "alone", "pooled", "accuracy", "environment"):
         assert again[same] == document[same], same
 
 
 def test_another_seed_gives_another_model(document: Any, shell: Shell) -> None:
-    other = parsed(shell.hansa("demo", *ROUNDS, "--seed", "1", "--json").out)
+    other = parsed(shell.hansa("demo", "--simulate", *ROUNDS, "--seed", "1", "--json").out)
     assert other["seed"] == 1
     assert other["model_sha256"] != document["model_sha256"]
 

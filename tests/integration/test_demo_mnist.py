@@ -23,7 +23,7 @@ def test_the_published_counts_are_held_and_after_a_round_each_owner_knows_its_ow
     shell: Shell, real_data: Path
 ) -> None:
     # One test for one run: it evaluates twelve models on 10,000 images, in one thread.
-    arguments = "demo", "--dataset", "mnist", "--rounds", "2", "--json"
+    arguments = "demo", "--simulate", "--dataset", "mnist", "--rounds", "2", "--json"
     ended = shell.in_terminal(*arguments, document=True, HANSA_DATA=str(real_data))
     assert ended.code == 0, ended.err
     assert "60000 examples to train on and 10000 to test" in ended.err
@@ -39,7 +39,7 @@ def test_the_published_counts_are_held_and_after_a_round_each_owner_knows_its_ow
 
 
 def test_the_counts_are_in_the_plain_output_before_anybody_trains(shell: Shell, real_data: Path) -> None:
-    arguments = "demo", "--dataset", "mnist", "--rounds", "1000"
+    arguments = "demo", "--simulate", "--dataset", "mnist", "--rounds", "1000"
     ended = shell.interrupted(*arguments, once="testing ", HANSA_DATA=str(real_data))
     assert "alice    holds 5923 of 0, 6742 of 1, 5958 of 2, 6131 of 3, total 24754\n" in ended.out
     assert "bob      holds 5842 of 4, 5421 of 5, 5918 of 6, total 17181\n" in ended.out

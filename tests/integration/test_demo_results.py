@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ended(shell: Shell, folder: Path) -> Ended:
-    return shell.hansa("demo", "--rounds", "2", "--out", folder)
+    return shell.hansa("demo", "--simulate", "--rounds", "2", "--out", folder)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ def lines(screen: str) -> str:
 
 @pytest.fixture(scope="module")
 def watched(shell: Shell) -> Ended:
-    return shell.in_terminal("demo", "--rounds", "2")
+    return shell.in_terminal("demo", "--simulate", "--rounds", "2")
 
 
 def test_a_terminal_shows_bars_that_move(watched: Ended) -> None:
@@ -49,7 +49,7 @@ def test_the_terminal_gets_its_cursor_back(watched: Ended) -> None:
 
 
 def test_the_document_goes_down_the_pipe_while_the_screen_shows_how_far_it_is(shell: Shell) -> None:
-    ended = shell.in_terminal("demo", "--rounds", "1", "--json", document=True)
+    ended = shell.in_terminal("demo", "--simulate", "--rounds", "1", "--json", document=True)
     assert ended.code == 0
     document = json.loads(ended.out)
     assert document["rounds"] == 1
@@ -58,7 +58,7 @@ def test_the_document_goes_down_the_pipe_while_the_screen_shows_how_far_it_is(sh
 
 
 def test_ctrl_c_stops_it_without_a_traceback_and_leaves_no_files(shell: Shell, tmp_path: Path) -> None:
-    ended = shell.interrupted("demo", *FOREVER, "--out", tmp_path / "results", once="   federated")
+    ended = shell.interrupted("demo", "--simulate", *FOREVER, "--out", tmp_path / "results", once="   federated")
     assert ended.code == 130
     assert ended.err == "stopped\n"
     assert FEDERATED.search(ended.out)
@@ -66,14 +66,14 @@ def test_ctrl_c_stops_it_without_a_traceback_and_leaves_no_files(shell: Shell, t
 
 
 def test_ctrl_c_with_json_prints_no_half_document(shell: Shell) -> None:
-    ended = shell.in_terminal("demo", *FOREVER, "--json", interrupt="says 0-3", document=True)
+    ended = shell.in_terminal("demo", "--simulate", *FOREVER, "--json", interrupt="says 0-3", document=True)
     assert (ended.code, ended.out) == (130, "")
     assert "stopped" in ended.err
     assert "Traceback" not in ended.err
 
 
 def test_ctrl_c_gives_the_terminal_its_cursor_back(shell: Shell) -> None:
-    ended = shell.in_terminal("demo", *FOREVER, interrupt="says 0-3")
+    ended = shell.in_terminal("demo", "--simulate", *FOREVER, interrupt="says 0-3")
     assert ended.code == 130
     assert ESCAPE.sub("", ended.out).rstrip().endswith("stopped")
     assert "Traceback" not in ended.out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
@@ -16,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from hansa.core.history import FEDERATED
-from hansa.demo.play import Measured, Played, holdings, play
+from hansa.core.history import FEDERATED, Entry, History
+from hansa.demo.play import Measured, Played, holdings, play, simulated
 from hansa.demo.report import write_report
 from hansa.demo.scenario import DATASETS, GROUPS, OWNERS, Scenario
 from hansa.experiment import prepare_folder, save_results
@@ -33,12 +34,19 @@ def demo(
     out: Annotated[
         Path | None, typer.Option(file_okay=False, help="Write model.safetensors, history.json and report.html there.")
     ] = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="In this process, instead of a real federation of processes.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
     """Let three owners, who hold digits 0-3, 4-6 and 7-9 only, learn all ten.
 
     A fourth participant, testing, evaluates and never trains. In each round every owner trains 10 batches of 32, and the
     models are averaged. Then you see what each owner would have learned alone, and what pooling all data would have given.
+
+    The federation is real: a certificate authority, a Director and four Envoys are made, run as processes that speak over
+    mutual TLS on this machine, and stopped at the end. With --simulate it all happens in this process; the same seed gives
+    the same model either way, bit for bit.
     """
     if out is not None:
         prepare_folder(out)
@@ -47,7 +55,7 @@ def demo(
     console = Console(stderr=as_json, highlight=False, quiet=as_json and not sys.stderr.isatty())
     _introduce(scenario, console)
     with Display(console) as display:
-        played = play(scenario, display, time.perf_counter)
+        played = play(scenario, display, time.perf_counter, simulated if simulate else display.really)
     _conclude(played, console)
     if out is not None:
         save_results(played.history, out)
@@ -81,6 +89,12 @@ class Display:
 
     def __exit__(self, *problem: object) -> None:
         self._bars.stop()
+
+    def really(self, scenario: Scenario, follow: Callable[[Entry, int], None]) -> History:
+        """The federation as processes, and what is done about them."""
+        from hansa.demo.real import run  # needs the extra `federation`, which a simulation does not
+
+        return run(scenario, lambda line: self._console.print(f"[dim]{line}[/]", soft_wrap=True), follow)
 
     def begins(self, part: str, rounds: int) -> None:
         """Open a bar; a plain line where there is none."""

@@ -12,13 +12,13 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from hansa.core.history import FEDERATED, Entry, History
+from hansa.core.loop import Step
 from hansa.core.metrics import ConfusionMatrix
 from hansa.data import FederatedData
 from hansa.demo.scenario import GROUPS, OWNERS, POOLED, Scenario
 from hansa.experiment import Experiment
 from hansa.federation import Federation
 from hansa.protocol import codec
-from hansa.simulation import Step
 
 
 @dataclass(frozen=True)
@@ -116,30 +116,55 @@ class Listener(Protocol):
         ...
 
 
-def play(scenario: Scenario, listener: Listener, clock: Callable[[], float]) -> Played:
+Federate = Callable[[Scenario, Callable[[Entry, int], None]], History]
+"""(scenario, follow) -> History: runs the federation's own experiment; `follow` is told each entry and the rounds completed."""
+
+
+def simulated(scenario: Scenario, follow: Callable[[Entry, int], None]) -> History:
+    """The federation in this process."""
+    return _run(scenario.federated(), scenario.data, follow)
+
+
+def play(scenario: Scenario, listener: Listener, clock: Callable[[], float], federate: Federate = simulated) -> Played:
     """Run the demo to its end.
+
+    Args:
+        scenario: what to run.
+        listener: is told how far it is.
+        clock: seconds, from any origin.
+        federate: runs the federation: simulated, or for real. The comparisons are always simulated.
 
     Raises:
         RunFailed: a training came to nothing.
     """
     began = clock()
-    history = _run(FEDERATED, scenario.federated(), scenario.data, scenario.rounds, listener)
-    alone = {owner: _final(_run(owner, *scenario.alone(owner), scenario.rounds, listener)) for owner in OWNERS}
-    pooled = _final(_run(POOLED, *scenario.pooled(), scenario.rounds, listener))
+    history = federate(scenario, _following(FEDERATED, scenario.rounds, listener))
+    alone = {}
+    for owner in OWNERS:
+        alone[owner] = _final(_run(*scenario.alone(owner), _following(owner, scenario.rounds, listener)))
+    pooled = _final(_run(*scenario.pooled(), _following(POOLED, scenario.rounds, listener)))
     evaluations = tuple(map(Measured.of, history.evaluations()))
     return Played(scenario, history, evaluations, alone, pooled, clock() - began)
 
 
-def _run(part: str, experiment: Experiment, data: FederatedData, rounds: int, listener: Listener) -> History:
-    def follow(step: Step) -> None:
-        entry = step.history.entries[-1]
+def _run(experiment: Experiment, data: FederatedData, follow: Callable[[Entry, int], None]) -> History:
+    def on_step(step: Step) -> None:
+        follow(step.history.entries[-1], step.history.rounds)
+
+    return Federation.simulate(data).run(experiment, on_step)
+
+
+def _following(part: str, rounds: int, listener: Listener) -> Callable[[Entry, int], None]:
+    """Begin a part, and pass on what is told of it."""
+    listener.begins(part, rounds)
+
+    def follow(entry: Entry, completed: int) -> None:
         if entry.model is not None:
             listener.measured(part, Measured.of(entry))
         else:
-            listener.round_done(part, step.history.rounds)
+            listener.round_done(part, completed)
 
-    listener.begins(part, rounds)
-    return Federation.simulate(data).run(experiment, follow)
+    return follow
 
 
 def _final(history: History) -> Measured:

@@ -38,16 +38,18 @@ class Scenario:
         dataset: one of `DATASETS`.
         rounds: each owner trains 10 batches of 32 in each; then the models are averaged.
         seed: of every random choice.
+        folder: where the data set's files lie; where `load_dataset` looks unless given.
     """
 
     dataset: str = "digits"
     rounds: int = 40
     seed: int = 0
+    folder: str = ""
 
     @cached_property
     def source(self) -> Dataset:
         """The data set, before anybody owns it."""
-        return load_dataset(self.dataset)
+        return load_dataset(self.dataset, folder=self.folder or None)
 
     @cached_property
     def data(self) -> FederatedData:
@@ -62,8 +64,7 @@ class Scenario:
 
         from hansa.demo import networks  # isort: skip - after the adapter
 
-        size = self.source.schema["x"].shape[-1]
-        return TorchModel(networks.network_28 if size == 28 else networks.network_8, networks.loss)
+        return TorchModel(networks.network_8 if self.dataset == "digits" else networks.network_28, networks.loss)
 
     @property
     def reported(self) -> tuple[int, ...]:
