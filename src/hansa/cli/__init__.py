@@ -9,8 +9,12 @@ import typer
 from rich.console import Console
 
 import hansa
+from hansa.cli import director, envoy, experiment, federation, pki
 from hansa.cli.demo import demo
+from hansa.cli.doctor import doctor
+from hansa.cli.follow import StoppedFollowing
 from hansa.cli.run import run
+from hansa.cli.status import status
 from hansa.errors import ExperimentFileError, HansaError, RunFailed
 
 STOPPED = 130
@@ -23,8 +27,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(demo)
-app.command()(run)
+_ALONE, _FEDERATION, _PARTS = "On this machine alone", "In a federation", "What a federation is made of"
+
+app.command(rich_help_panel=_ALONE)(demo)
+app.command(rich_help_panel=_ALONE)(run)
+app.add_typer(federation.app, name="federation", rich_help_panel=_ALONE)
+app.add_typer(experiment.app, name="experiment", rich_help_panel=_FEDERATION)
+app.command(rich_help_panel=_FEDERATION)(status)
+app.command(rich_help_panel=_FEDERATION)(doctor)
+app.add_typer(director.app, name="director", rich_help_panel=_PARTS)
+app.add_typer(envoy.app, name="envoy", rich_help_panel=_PARTS)
+app.add_typer(pki.app, name="pki", rich_help_panel=_PARTS)
 
 
 def _version(asked: bool) -> None:
@@ -48,7 +61,7 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
-        if end.code == STOPPED:
+        if end.code == STOPPED and not isinstance(end, StoppedFollowing):
             errors.print("stopped")
         raise
     except HansaError as problem:

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from hansa.core.history import Entry, History
+from hansa.cli.entries import document, line
+from hansa.core.loop import Step
 from hansa.errors import RunFailed
 from hansa.experiment import load_experiment, prepare_folder, save_results
 from hansa.federation import Federation
 from hansa.protocol import codec
-from hansa.simulation import Step
 
 
 def run(
@@ -38,7 +38,7 @@ def run(
         def follow(step: Step) -> None:
             entry = step.history.entries[-1]
             status.update(f"{loaded.experiment.name}: {step.history.rounds} rounds completed")
-            console.print(_line(entry), soft_wrap=True)
+            console.print(line(entry), soft_wrap=True)
 
         try:
             with loaded.importing():
@@ -51,19 +51,6 @@ def run(
         save_results(history, out)
         console.print(f"wrote model.safetensors and history.json to {out}", soft_wrap=True)
     if as_json:
-        typer.echo(json.dumps(_document(history), indent=1, allow_nan=False))
+        typer.echo(json.dumps(document(history), indent=1, allow_nan=False))
     else:
         console.print(f"model sha256 {codec.digest(history.model)}", soft_wrap=True)
-
-
-def _line(entry: Entry) -> str:
-    """One ask and what it gave, on one line."""
-    model = f" {entry.model}" if entry.model is not None else ""
-    numbers = "  ".join(f"{name} {value:.4f}" for name, value in entry.metrics.numbers().items())
-    bad = [f"{client} {outcome.status}" for client, outcome in entry.outcomes.items() if outcome.why]
-    trouble = f"  ({', '.join(bad)})" if bad else ""
-    return f"round {entry.round:>4}  {entry.work}{model}  {numbers}{trouble}"
-
-
-def _document(history: History) -> dict[str, object]:
-    return {"model_sha256": codec.digest(history.model), **history.to_json()}
