@@ -7,7 +7,7 @@ import importlib
 import json
 from typing import Any
 
-NAMES = ("imports", "sums")
+NAMES = ("imports", "sums", "latency", "transfer", "idle", "memory", "disk")
 
 
 def main() -> None:
