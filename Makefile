@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz bench seeds clean
+.PHONY: help demo test lint fuzz bench seeds commands clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -44,6 +44,9 @@ bench: .venv/dev ## ratios against hand-written floors, taken in one run
 
 seeds: .venv/dev ## the accuracy bars: every seed of the demo on digits and MNIST (minutes)
 	$(BIN)/python -m benchmarks.seeds $(ARGS)
+
+commands: .venv/dev ## write docs/commands.md anew, after a change of the command line
+	HANSA_WRITE=1 $(BIN)/pytest -q tests/docs/test_commands.py
 
 clean: ## remove what the targets above made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
