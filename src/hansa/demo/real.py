@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import platformdirs
 from hansa.core.history import Entry, History
 from hansa.data.datasets import FOLDER
 from hansa.demo.scenario import EVALUATOR, OWNERS, Scenario
+from hansa.errors import ChildDied
 from hansa.experiment.package import Package, pack
 from hansa.experiment.reference import threads
 from hansa.protocol import codec
@@ -45,9 +48,12 @@ def run(scenario: Scenario, tell: Callable[[str], None], follow: Callable[[Entry
         with LocalFederation(Path(folder) / "federation", _owners(scenario)) as federation:
             tell("making a certificate authority, a Director and four Envoys")
             federation.create()
-            federation.up()
-            tell(f"a Director at {federation.address} and {len(federation.owners)} Envoys are up")
             initial = Path(folder) / "initial.safetensors"
+            with _begun(scenario, initial) as writing:
+                federation.up()
+                tell(f"a Director at {federation.address} and {len(federation.owners)} Envoys are up")
+                if writing.wait():
+                    raise ChildDied("the initial model could not be made", hint="its error stands above")
             package = _package(scenario, Path(folder), initial)
             with federation.user() as user:
                 submitted = user.submit(package, initial)
@@ -66,13 +72,25 @@ def _owners(scenario: Scenario) -> list[LocalOwner]:
     return [LocalOwner(name, SHARD, {"owner": name, **shared}) for name in (*OWNERS, EVALUATOR)]
 
 
+def _begun(scenario: Scenario, path: Path) -> subprocess.Popen[bytes]:
+    """A process that writes the initial model: so this one need not hold PyTorch while five others do."""
+    arguments = [scenario.dataset, str(scenario.rounds), str(scenario.seed), str(path)]
+    command = "import sys; from hansa.demo.real import write_initial; write_initial(*sys.argv[1:])"
+    return subprocess.Popen([sys.executable, "-c", command, *arguments], stdin=subprocess.DEVNULL)  # noqa: S603 - our own code
+
+
+def write_initial(dataset: str, rounds: str, seed: str, path: str) -> None:
+    """Write the model that the demo starts from; the arguments are texts, as they come from a command line."""
+    with threads("reference"):
+        initial = Scenario(dataset, int(rounds), int(seed)).federated().start()
+    codec.write(initial, Path(path))
+
+
 def _package(scenario: Scenario, folder: Path, initial: Path) -> Package:
     entry = folder / "source" / "experiment.py"
     entry.parent.mkdir()
     entry.write_text(SOURCE.format(dataset=scenario.dataset, rounds=scenario.rounds, seed=scenario.seed))
-    with threads("reference"):
-        data = codec.encode(scenario.federated().start())
-    initial.write_bytes(data)
+    data = initial.read_bytes()
     return pack(
         entry,
         initial=(hashlib.sha256(data).hexdigest(), len(data)),
