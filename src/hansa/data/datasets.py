@@ -98,9 +98,13 @@ def load_digits(about: About) -> Dataset:
         MissingExtra: scikit-learn is not installed.
         DatasetMissing: the file is not where scikit-learn keeps it.
     """
-    found = importlib.util.find_spec("sklearn")
+    missing = MissingExtra.of("scikit-learn", "sklearn", f"the data set {about.name!r}")
+    try:
+        found = importlib.util.find_spec("sklearn")
+    except ImportError as error:
+        raise missing from error
     if found is None or found.origin is None:
-        raise MissingExtra.of("scikit-learn", "sklearn", f"the data set {about.name!r}")
+        raise missing
     file = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
     try:
         table = np.loadtxt(file, delimiter=",")
