@@ -8,9 +8,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from hansa.core.gate import refusal
+from hansa.core.gate import as_update, refusal
 from hansa.core.metrics import Mean, Metrics
 from hansa.core.work import Update
+from hansa.errors import InputError
 
 
 @pytest.mark.parametrize("weight", [0.0, 1, 1e300])
@@ -35,3 +36,17 @@ def test_a_leaf_that_is_not_finite_is_refused_by_name_and_with_what_was_measured
     assert "leaf 'layer.weight' is not finite" in why
     assert "it reports loss =" in why
     assert "accuracy" not in why
+
+
+@pytest.mark.parametrize(
+    ("examples", "weight", "passes"), [(60, 60_000.0, True), (60, 60_001.0, False), (0, 1000.0, True)]
+)
+def test_a_weight_far_beyond_what_was_announced_is_refused(examples: int, weight: float, passes: bool) -> None:
+    why = refusal(Update({"w": np.zeros(1)}, weight), None, examples)
+    assert (why is None) == passes
+    assert passes or "outweigh" in str(why)
+
+
+def test_a_private_state_is_a_tree_too() -> None:
+    with pytest.raises(InputError, match="private state"):
+        as_update(Update({}, state={"n": np.float64(1)}))  # type: ignore[dict-item]  # a scalar, no array

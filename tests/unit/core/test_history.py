@@ -12,7 +12,7 @@ from hansa.core.ask import Ask, Outcome, Reply, Status
 from hansa.core.history import FEDERATED, Entry, History
 from hansa.core.metrics import ConfusionMatrix, Mean, Metrics, Sum
 from hansa.core.work import Scalar
-from hansa.errors import UnknownName
+from hansa.errors import ConfigError, UnknownName
 from hansa.rules import WeightedMean
 
 
@@ -127,3 +127,20 @@ def test_extending_a_history_leaves_it_as_it_was() -> None:
     assert (len(HISTORY.entries), HISTORY.rounds) == (6, 2)
     assert (len(longer.entries), longer.rounds, longer.seed) == (7, 3, 7)
     assert "3 rounds, 7 asks, seed=7, reference mode, accuracy=0.75" in repr(longer)
+
+
+def test_best_is_the_way_that_is_said_whatever_the_metric_is_called() -> None:
+    def entry(round_: int, loss: float) -> Entry:
+        metrics = Metrics({"loss": Mean.of(loss)})
+        return Entry(round_, "evaluate", round_, {"model": FEDERATED}, metrics, {})
+
+    history = History(tuple(entry(n, loss) for n, loss in enumerate([2.0, 0.5, math.nan, 0.5, 1.0])))
+    assert history.best("min loss") == (1, 0.5)
+    assert history.best("max loss") == (0, 2.0)
+    for nonsense in ("loss", "lowest loss", "min"):
+        with pytest.raises(ConfigError):
+            history.best(nonsense)
+    with pytest.raises(UnknownName):
+        history.best("max accuracy")
+    with pytest.raises(UnknownName):
+        History((entry(0, math.nan),)).best("min loss")

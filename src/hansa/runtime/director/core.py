@@ -27,6 +27,9 @@ from hansa.runtime.ledger import Ledger
 from hansa.runtime.points import passes
 from hansa.runtime.shelf import Shelf
 
+SILENCE = 3
+"""So many signs of life may be missing before an Envoy counts as gone."""
+
 TIDY = 60.0
 """Seconds between two looks for files that nobody needs."""
 
@@ -132,19 +135,31 @@ class Core:
         return self._aggregators.full
 
     async def keep_time(self) -> None:
-        """Let time pass: deadlines, and now and then a look for litter. Runs until it is cancelled."""
-        tidy = time.monotonic() + TIDY
+        """Let time pass: deadlines, Envoys that fall silent, and now and then a look for litter. Until it is cancelled."""
+        tidy, patrol = time.monotonic() + TIDY, time.monotonic() + self.machine.beat
         while True:
             self._woken.clear()
-            wait = min(self.machine.wake - time.time(), tidy - time.monotonic())
+            wait = min(self.machine.wake - time.time(), min(tidy, patrol) - time.monotonic())
             try:
                 async with asyncio.timeout(wait):  # wait_for of Python 3.11 loses cancellations
                     await self._woken.wait()
             except TimeoutError:
                 await self.handle(Passes())
+            if time.monotonic() >= patrol:
+                self._dismiss_the_silent()
+                patrol = time.monotonic() + self.machine.beat
             if time.monotonic() >= tidy:
                 await self.shelf.tidy()
                 tidy = time.monotonic() + TIDY
+
+    def _dismiss_the_silent(self) -> None:
+        """End the sessions of Envoys that say nothing any more, whose process hangs: their connection alone proves nothing."""
+        for name, session in self.sessions.items():
+            seat = self.machine.seats.get(name)
+            silence = time.time() - seat.heard if seat is not None else 0.0
+            if silence > SILENCE * self.machine.beat:
+                _log.warning("envoy %s has said nothing for %.0f s: its session ends", name, silence)
+                session.send(Goodbye(f"nothing was heard for {silence:.0f} s", again=True))
 
     # --- sessions
 
