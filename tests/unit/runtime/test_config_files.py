@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from hansa.data import Field
 from hansa.errors import ConfigError, InputError, UnknownName
+from hansa.experiment.approval import Policy
 from hansa.runtime.config import (
     DirectorConfig,
     Environment,
     EnvoyApproval,
     EnvoyConfig,
     LogLevel,
-    Policy,
     ShardConfig,
     template_director,
     template_envoy,

@@ -1,7 +1,7 @@
 """The two files of settings, the Director's and the Envoy's: read strictly, and written with an explanation of every key."""
 
 from hansa.runtime.config.address import is_loopback, parse_address, parse_host
-from hansa.runtime.config.choices import Environment, LogLevel, Policy
+from hansa.runtime.config.choices import Environment, LogLevel
 from hansa.runtime.config.director import DirectorApproval, DirectorConfig, DirectorLimits, template_director
 from hansa.runtime.config.envoy import EnvoyApproval, EnvoyConfig, EnvoyLimits, Leaves, ShardConfig, template_envoy
 from hansa.runtime.config.units import parse_duration, parse_size
@@ -16,7 +16,6 @@ __all__ = [
     "EnvoyLimits",
     "Leaves",
     "LogLevel",
-    "Policy",
     "ShardConfig",
     "is_loopback",
     "parse_address",

@@ -6,17 +6,7 @@ import enum
 from collections.abc import Sequence
 
 from hansa.errors import ConfigError
-
-
-class Policy(enum.StrEnum):
-    """How an experiment is approved before any of its code is run."""
-
-    AUTO = "auto"
-    """Every one that somebody with a certificate submits."""
-    TRUSTED = "trusted"
-    """Those that one of the named signers submits; a person is asked about the others."""
-    ASK = "ask"
-    """A person is asked about each."""
+from hansa.experiment.approval import Policy
 
 
 class Environment(enum.StrEnum):

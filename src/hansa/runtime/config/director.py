@@ -13,9 +13,10 @@ from typing import Any
 from hansa.data.schema import Schema
 from hansa.data.shards import schema_to_json
 from hansa.errors import ConfigError
+from hansa.experiment.approval import Policy
 from hansa.runtime.config import kinds
 from hansa.runtime.config.address import is_loopback, parse_address
-from hansa.runtime.config.choices import LogLevel, Policy, check_signers
+from hansa.runtime.config.choices import LogLevel, check_signers
 from hansa.runtime.config.settings import read_file, section, setting, template
 
 MIB = 2**20

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from hansa.experiment.approval import Policy
 from hansa.runtime.config import kinds
-from hansa.runtime.config.choices import Environment, LogLevel, Policy, check_signers
+from hansa.runtime.config.choices import Environment, LogLevel, check_signers
 from hansa.runtime.config.settings import read_file, required, section, setting, template
 
 MIB = 2**20

@@ -6,7 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from hansa.experiment.approval import Judgement, Policy, Verdict, decide
+from hansa.experiment.approval import Judgement, Verdict, decide
 from hansa.experiment.desk import Desk
 from hansa.experiment.manifest import Manifest
 from hansa.protocol.director import Concerns, Director
@@ -25,7 +25,7 @@ class Approval:
     """
 
     def __init__(self, config: DirectorConfig, folder: Path) -> None:
-        self._policy, self._signers = Policy(config.approval.policy), config.approval.signers
+        self._policy, self._signers = config.approval.policy, config.approval.signers
         self._desk = Desk(folder)
         self._stamp = self._desk.stamp()
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hansa.errors import HansaError, NotAllowed
-from hansa.experiment.approval import Judgement, Policy, decide
+from hansa.experiment.approval import Judgement, decide
 from hansa.experiment.desk import Desk
 from hansa.experiment.manifest import Manifest
 from hansa.pki import verified
@@ -37,7 +37,7 @@ class Approval:
     """
 
     def __init__(self, config: EnvoyConfig, folder: Path, ca: bytes | None) -> None:
-        self._policy, self._signers, self._ca = Policy(config.approval.policy), config.approval.signers, ca
+        self._policy, self._signers, self._ca = config.approval.policy, config.approval.signers, ca
         self.desk = Desk(folder)
         self._stamp = self.desk.stamp()
         self._offers: dict[str, tuple[Manifest, str]] = {}
