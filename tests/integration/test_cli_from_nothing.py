@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from hansa.runtime.local import free_port
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Shell
@@ -54,12 +55,6 @@ def started(shell: Shell, kind: str, folder: Path, once: str) -> Iterator[subpro
     finally:
         process.kill()
         process.communicate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_federation_from_nothing_to_its_first_model(shell: Shell, tmp_path: Path) -> None:

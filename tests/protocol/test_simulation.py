@@ -7,12 +7,14 @@ CI plays the schedules 0 to 1999; `HANSA_SCHEDULES=50000 pytest tests/protocol/t
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from hansa.protocol import running
+from hansa.protocol import jobs, running, tasks
 from hansa.testing.world.checks import Violated
-from hansa.testing.world.pairs import ALL, IMPOSSIBLE
+from hansa.testing.world.pairs import ALL, IMPOSSIBLE, UNKNOWN
 from hansa.testing.world.plan import drawn
 from hansa.testing.world.world import World
 
@@ -60,6 +62,12 @@ def test_the_schedules_visit_every_pair_that_is_possible() -> None:
 def test_what_is_impossible_is_a_pair() -> None:
     assert IMPOSSIBLE.keys() <= ALL
     assert {("run", phase.value, event.__name__) for phase, event in running.TABLE} <= ALL
+
+
+@pytest.mark.parametrize(("name", "table"), [("job", jobs.TABLE), ("task", tasks.TABLE)])
+def test_what_the_tables_of_an_envoy_name_is_possible(name: str, table: Mapping[tuple[Any, type], Any]) -> None:
+    named = {(name, phase.value if phase else UNKNOWN, event.__name__) for phase, event in table}
+    assert named <= ALL - IMPOSSIBLE.keys()
 
 
 def test_a_schedule_is_the_same_each_time() -> None:

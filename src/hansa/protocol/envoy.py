@@ -1,129 +1,39 @@
 """The Envoy's state machine: what it was offered, what its clients are asked, and their private state.
 
-`handle(event, now) -> effects`, by two tables: `(where a job stands, event)` for a run that was offered, and `(where a task
-stands, event)` for a client that was asked. It does no input or output and reads no clock.
-
-    job:   considering ──> waiting ──> preparing ──> ready          task:  fetching ──> working ──> answered ──settled──>
-               └──────────────┴────────────┴──> refused
+`handle(event, now) -> effects`, by two tables of `(phase, event) -> handler`: `jobs.TABLE` for a run that was offered, and
+`tasks.TABLE` for what a client was asked. This file says which events go to which table, in which order, and keeps the session;
+what follows from an event for a run or a client is decided there. It does no input or output and reads no clock.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
-from hansa.core.private import PrivateState
-from hansa.protocol.effects import Abort, Consider, Deliver, Discard, Fetch, Forget, Prepare, Record, Say, Work
-from hansa.protocol.facts import Answered
-from hansa.protocol.messages import Answer, Assign, Beat, Blob, Consent, Holding, Offer, Over, Result, Settled, Welcome
+from hansa.protocol import jobs, tasks
+from hansa.protocol.effects import Discard, Say
+from hansa.protocol.envoy_events import Cut, Decided, Died, Fetched, Hears, Passes, Prepared, Worked
+from hansa.protocol.envoy_state import EnvoyState, Job, JobPhase, Kept, Task, TaskPhase
+from hansa.protocol.messages import Assign, Beat, Holding, Offer, Over, Settled, Welcome
+from hansa.protocol.tasks import ATTEMPTS
 
-ATTEMPTS = 3
-"""A Collaborator that dies so often at one task is not started for it again: the task has failed."""
-
-Kept = PrivateState[Blob | None, Answered]
-
-
-class JobPhase(enum.StrEnum):
-    """Where an offered run stands."""
-
-    CONSIDERING = "considering"
-    WAITING = "waiting"
-    PREPARING = "preparing"
-    READY = "ready"
-    REFUSED = "refused"
-
-
-class TaskPhase(enum.StrEnum):
-    """Where a client that was asked stands."""
-
-    FETCHING = "fetching"
-    FETCHED = "fetched"
-    WORKING = "working"
-    ANSWERED = "answered"
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A run that was offered."""
-
-    offer: Offer
-    phase: JobPhase = JobPhase.CONSIDERING
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a client was asked. `deaths` counts how often the Collaborator died at it."""
-
-    assign: Assign
-    phase: TaskPhase = TaskPhase.FETCHING
-    deaths: int = 0
-
-
-# --- events
-
-
-@dataclass(frozen=True, slots=True)
-class Hears:
-    """The Director says something."""
-
-    message: Welcome | Offer | Assign | Settled | Over
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """The session is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """The owner's policy, or a person, has decided about a run; or a person has to."""
-
-    run: str
-    consent: Consent
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """The run's environment is there; or it cannot be, and `why` says so."""
-
-    run: str
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """The blobs of a task are on disk."""
-
-    run: str
-    ask: int
-    client: str
-
-
-@dataclass(frozen=True, slots=True)
-class Worked:
-    """The Collaborator has an answer; its blobs are on disk."""
-
-    answered: Answered
-
-
-@dataclass(frozen=True, slots=True)
-class Died:
-    """The Collaborator died while it worked for a client. `final` says that it would again: a limit was reached."""
-
-    run: str
-    ask: int
-    client: str
-    why: str
-    final: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Passes:
-    """Time has passed."""
+__all__ = [
+    "ATTEMPTS",
+    "Cut",
+    "Decided",
+    "Died",
+    "Envoy",
+    "Fetched",
+    "Hears",
+    "Job",
+    "JobPhase",
+    "Kept",
+    "Passes",
+    "Prepared",
+    "Task",
+    "TaskPhase",
+    "Worked",
+]
 
 
 class Envoy:
@@ -131,23 +41,27 @@ class Envoy:
 
     Args:
         facts: what it wrote down before, in order.
+
+    Attributes:
+        jobs, tasks, kept, settled: see `EnvoyState`; to look at only.
+        up: there is a session.
+        beat: how often the Director wants a sign of life, in seconds.
+        next_beat: when the next is due, in seconds since 1970.
     """
 
     def __init__(self, facts: Iterable[object] = ()) -> None:
-        self.jobs: dict[str, Job] = {}
-        self.tasks: dict[tuple[str, str], Task] = {}
-        self.kept: dict[tuple[str, str], Kept] = {}
-        self.settled: dict[tuple[str, str], int] = {}
+        self._state = EnvoyState(facts)
+        self.jobs, self.tasks = self._state.jobs, self._state.tasks
+        self.kept, self.settled = self._state.kept, self._state.settled
         self.up, self.beat, self.next_beat = False, 20.0, 0.0
-        for fact in facts:
-            self._apply(fact)
 
     def handle(self, event: Any, now: float) -> list[Any]:
         """What is to be done, in this order. `now` is in seconds since 1970."""
-        before, self._effects = self.needed(), list[Any]()
-        self._HANDLERS[type(event)](self, event, now)
+        before, self._state.effects = self.needed(), []
+        what = event.message if isinstance(event, Hears) else event
+        self._ROUTES[type(what)](self, what, now)
         gone = before.keys() - self.needed().keys()
-        return [*self._effects, *(Discard(before[blob], frozenset([blob])) for blob in sorted(gone))]
+        return [*self._state.effects, *(Discard(before[blob], frozenset([blob])) for blob in sorted(gone))]
 
     @property
     def wake(self) -> float:
@@ -156,230 +70,85 @@ class Envoy:
 
     def needed(self) -> dict[str, str]:
         """The blobs that must stay on disk, each with its run."""
-        blobs: list[tuple[Blob | None, str]] = []
-        for (run, _), kept in self.kept.items():
-            blobs += [(kept.current, run)]
-            blobs += [(blob, run) for answer in kept.pending.values() for blob in (answer.update, answer.state)]
-        for (run, _), task in self.tasks.items():
-            blobs += [(task.assign.broadcast, run), (task.assign.inputs, run)]
-        return {blob.sha256: run for blob, run in blobs if blob is not None}
+        return self._state.needed()
 
     # --- the session
 
-    def _hears(self, event: Hears, now: float) -> None:
-        self._MESSAGES[type(event.message)](self, event.message, now)
-
-    def _welcome(self, message: Welcome, now: float) -> None:
-        self.up, self.beat = True, message.beat
-        self._say_all(now)
-        for (run, _), task in self.tasks.items():
-            if task.phase is TaskPhase.FETCHING:
-                self._fetch(task.assign)
-            elif run in self.jobs and task.phase is TaskPhase.ANSWERED:
-                self._deliver(task.assign)
+    def _welcome(self, welcome: Welcome, now: float) -> None:
+        self.up, self.beat = True, welcome.beat
+        self._says_what_it_has(now)
+        self._to_tasks(welcome, self.tasks)
 
     def _cut(self, _event: Cut, _now: float) -> None:
         self.up = False
 
     def _passes(self, _event: Passes, now: float) -> None:
         if self.up and now >= self.next_beat:
-            self._say_all(now)
+            self._says_what_it_has(now)
 
-    def _say_all(self, now: float) -> None:
+    def _says_what_it_has(self, now: float) -> None:
         self.next_beat = now + self.beat
-        holding = [
+        answered = [
             Holding(run, int(ask), client, answered=True)
             for (run, client), kept in self.kept.items()
             for ask in kept.pending
         ]
-        working = [
+        open_still = [
             Holding(run, task.assign.ask, client, answered=False)
             for (run, client), task in self.tasks.items()
             if task.phase is not TaskPhase.ANSWERED
         ]
-        runs = dict.fromkeys(run for run, _ in self.kept)
-        self._do(Say(Beat(now, tuple(self.jobs), tuple(runs), (*holding, *working))))
+        keeping = dict.fromkeys(run for run, _ in self.kept)
+        self._state.do(Say(Beat(now, tuple(self.jobs), tuple(keeping), (*answered, *open_still))))
 
-    # --- runs
+    # --- the tables
 
-    def _offer(self, offer: Offer, _now: float) -> None:
-        job = self.jobs.get(offer.run)
-        if job is None:
-            self.jobs[offer.run] = Job(offer)
-            self._do(Consider(offer))
-        else:
-            self._consent(job)
-
-    def _decided(self, event: Decided, _now: float) -> None:
-        job = self.jobs.get(event.run)
-        if job is None or job.phase not in (JobPhase.CONSIDERING, JobPhase.WAITING):
-            return
-        phases = {
-            Consent.WAITING: JobPhase.WAITING,
-            Consent.READY: JobPhase.PREPARING,
-            Consent.REFUSED: JobPhase.REFUSED,
-        }
-        job = self.jobs[event.run] = replace(job, phase=phases[event.consent], why=event.why)
-        if job.phase is JobPhase.PREPARING:
-            self._do(Prepare(event.run))
-        self._consent(job)
+    def _job(self, event: Offer | Decided, _now: float) -> None:
+        jobs.step(self._state, event.run, event)
 
     def _prepared(self, event: Prepared, _now: float) -> None:
-        job = self.jobs.get(event.run)
-        if job is None or job.phase is not JobPhase.PREPARING:
-            return
-        phase = JobPhase.REFUSED if event.why else JobPhase.READY
-        job = self.jobs[event.run] = replace(job, phase=phase, why=event.why)
-        self._consent(job)
-        for (run, _), task in list(self.tasks.items()):
-            if phase is JobPhase.READY and run == event.run and task.phase is TaskPhase.FETCHED:
-                self._work(task)
+        jobs.step(self._state, event.run, event)
+        self._to_tasks(event, self._tasks_of(event.run))
 
-    def _consent(self, job: Job) -> None:
-        said = {
-            JobPhase.WAITING: Consent.WAITING,
-            JobPhase.READY: Consent.READY,
-            JobPhase.REFUSED: Consent.REFUSED,
-        }
-        if job.phase in said:
-            self._do(Say(Answer(job.offer.run, said[job.phase], job.why)))
-
-    def _over(self, message: Over, _now: float) -> None:
-        known = message.run in self.jobs
-        for run, client in [key for key in self.tasks if key[0] == message.run]:
-            self._drop(run, client)
-        for key in [key for key in self.kept if key[0] == message.run]:
-            known = True
-            del self.kept[key]
-            self.settled.pop(key, None)
-        self.jobs.pop(message.run, None)
-        if known:
-            self._do(Forget(message.run))
-
-    # --- what clients are asked
+    def _over(self, over: Over, _now: float) -> None:
+        self._to_tasks(over, self._tasks_of(over.run))
+        jobs.step(self._state, over.run, over)
 
     def _assign(self, assign: Assign, _now: float) -> None:
         for settled in assign.previous:
-            self._settle(settled)
-        key = assign.run, assign.client
-        task, kept = self.tasks.get(key), self.kept.get(key)
-        if assign.ask <= self.settled.get(key, 0) or (task is not None and task.assign.ask > assign.ask):
-            return  # it comes late: what was answered is never computed again
-        job = self.jobs.get(assign.run)
-        if job is not None and job.phase is JobPhase.REFUSED:
-            self._consent(job)
+            tasks.step(self._state, settled.run, settled.ask, settled.client, settled)
+        if self._state.late(assign):
             return
-        if task is not None and task.assign.ask < assign.ask:
-            self._drop(*key)
-        elif task is not None:
-            if task.phase is TaskPhase.ANSWERED:
-                self._deliver(assign)
-            return
-        if kept is not None and kept.answer(str(assign.ask)) is not None:
-            self.tasks[key] = Task(assign, TaskPhase.ANSWERED)
-            self._deliver(assign)
-            return
-        self.tasks[key] = Task(assign)
-        self._fetch(assign)
+        if self._state.stands(assign.run) is JobPhase.REFUSED:
+            jobs.step(self._state, assign.run, assign)
+        else:
+            tasks.step(self._state, assign.run, assign.ask, assign.client, assign)
 
-    def _fetched(self, event: Fetched, _now: float) -> None:
-        task = self.tasks.get((event.run, event.client))
-        if task is None or task.assign.ask != event.ask or task.phase is not TaskPhase.FETCHING:
-            return
-        task = self.tasks[event.run, event.client] = replace(task, phase=TaskPhase.FETCHED)
-        job = self.jobs.get(event.run)
-        if job is not None and job.phase is JobPhase.READY:
-            self._work(task)
+    def _task(self, event: Settled | Fetched | Died, _now: float) -> None:
+        tasks.step(self._state, event.run, event.ask, event.client, event)
 
     def _worked(self, event: Worked, _now: float) -> None:
         fact = event.answered
-        task = self.tasks.get((fact.run, fact.client))
-        if task is None or task.assign.ask != fact.ask or task.phase is not TaskPhase.WORKING:
-            return
-        self._record(fact)
-        self.tasks[fact.run, fact.client] = replace(task, phase=TaskPhase.ANSWERED)
-        self._deliver(task.assign)
+        tasks.step(self._state, fact.run, fact.ask, fact.client, event)
 
-    def _died(self, event: Died, now: float) -> None:
-        task = self.tasks.get((event.run, event.client))
-        if task is None or task.assign.ask != event.ask or task.phase is not TaskPhase.WORKING:
-            return
-        deaths = task.deaths + 1
-        if event.final or deaths >= ATTEMPTS:
-            failure = event.why if event.final else f"{event.why}; it died {deaths} times at this"
-            self._worked(Worked(Answered(event.run, event.ask, event.client, failure=failure)), now)
-        else:
-            self._work(replace(task, deaths=deaths))
+    def _tasks_of(self, run: str) -> list[tuple[str, str]]:
+        return [key for key in self.tasks if key[0] == run]
 
-    def _settled(self, message: Settled, _now: float) -> None:
-        self._settle(message)
+    def _to_tasks(self, event: Welcome | Prepared | Over, keys: Iterable[tuple[str, str]]) -> None:
+        for run, client in list(keys):
+            tasks.step(self._state, run, self.tasks[run, client].assign.ask, client, event)
 
-    def _settle(self, settled: Settled) -> None:
-        key = settled.run, settled.client
-        kept, task = self.kept.get(key), self.tasks.get(key)
-        if kept is not None and str(settled.ask) in kept.pending:
-            self._record(settled)
-        if task is not None and task.assign.ask == settled.ask:
-            self._drop(*key)
-
-    def _drop(self, run: str, client: str) -> None:
-        task = self.tasks.pop((run, client))
-        if task.phase is TaskPhase.WORKING:
-            self._do(Abort(run, task.assign.ask, client))
-
-    def _fetch(self, assign: Assign) -> None:
-        blobs = (assign.broadcast,) if assign.inputs is None else (assign.broadcast, assign.inputs)
-        self._do(Fetch(assign.run, blobs, assign.ask, assign.client))
-
-    def _work(self, task: Task) -> None:
-        assign = task.assign
-        kept = self.kept.get((assign.run, assign.client))
-        self.tasks[assign.run, assign.client] = replace(task, phase=TaskPhase.WORKING)
-        self._do(Work(assign, kept.current if kept is not None else None))
-
-    def _deliver(self, assign: Assign) -> None:
-        answer = self.kept[assign.run, assign.client].pending[str(assign.ask)]
-        told = Result(
-            assign.run, assign.ask, assign.client, answer.update, answer.weight, answer.metrics, answer.failure
-        )
-        self._do(Deliver(told))
-
-    # --- facts
-
-    def _record(self, fact: Answered | Settled) -> None:
-        self._apply(fact)
-        self._do(Record(fact))
-
-    def _apply(self, fact: object) -> None:
-        match fact:
-            case Answered():
-                key = fact.run, fact.client
-                self.kept[key] = self.kept.get(key, Kept(None)).propose(str(fact.ask), fact)
-            case Settled():
-                key = fact.run, fact.client
-                if key in self.kept:
-                    self.kept[key] = self.kept[key].settle(str(fact.ask), fact.status)
-                    self.settled[key] = max(self.settled.get(key, 0), fact.ask)
-            case _:
-                raise TypeError(f"no fact of an Envoy: {fact!r}")
-
-    def _do(self, effect: object) -> None:
-        self._effects.append(effect)
-
-    _MESSAGES: Mapping[type, Any] = {
+    _ROUTES: Mapping[type, Any] = {
         Welcome: _welcome,
-        Offer: _offer,
-        Assign: _assign,
-        Settled: _settled,
-        Over: _over,
-    }
-    _HANDLERS: Mapping[type, Any] = {
-        Hears: _hears,
         Cut: _cut,
         Passes: _passes,
-        Decided: _decided,
+        Offer: _job,
+        Decided: _job,
         Prepared: _prepared,
-        Fetched: _fetched,
+        Over: _over,
+        Assign: _assign,
+        Settled: _task,
+        Fetched: _task,
         Worked: _worked,
-        Died: _died,
+        Died: _task,
     }

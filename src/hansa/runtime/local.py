@@ -75,7 +75,7 @@ class LocalFederation:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder, self.owners = folder, {owner.name: owner for owner in owners}
-        self.address = f"127.0.0.1:{_free_port()}"
+        self.address = f"127.0.0.1:{free_port()}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {**os.environ, **(environment or {})}
         self._change_director, self._change_envoy = change_director, change_envoy
@@ -224,7 +224,7 @@ class LocalFederation:
         return [name for name in self.owners if name not in here]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that nobody uses now, and that no system hands out for outgoing connections: so it stays free until it is used."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)

@@ -169,7 +169,7 @@ class _Dialler:
             raise NotAllowed(f"the Director does not take this Envoy: {message.why}")
         if isinstance(message, Welcome):
             self._delays = delays(random.Random())  # noqa: S311 - as above
-            self._warn_of_skew(message.clock - time.time())
+            warn_of_skew(message.clock - time.time())
             self._transfers.connected(connection)
             _log.info("in session with the Director at %s", self._config.director)
             self._ready(self._config.director)
@@ -197,7 +197,13 @@ class _Dialler:
         mine = self._identity
         return GrpcConnection(self._config.director, credentials=Credentials(mine.certificate, mine.key, mine.ca))
 
-    def _warn_of_skew(self, skew: float) -> None:
-        if abs(skew) > SKEW:
-            way = "behind" if skew > 0 else "ahead of"
-            _log.warning("this machine's clock is %.0f s %s the Director's: set it right", abs(skew), way)
+
+def warn_of_skew(skew: float) -> None:
+    """Tell the owner where this clock and the Director's are far apart; nothing else depends on this machine's clock.
+
+    Args:
+        skew: how far the Director's clock is ahead, in seconds.
+    """
+    if abs(skew) > SKEW:
+        way = "behind" if skew > 0 else "ahead of"
+        _log.warning("this machine's clock is %.0f s %s the Director's: set it right", abs(skew), way)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from hansa.core.ask import Status
 from hansa.core.private import PrivateState
-from hansa.protocol import asking, closing, director, envoy, gathering, run, running, visiting
+from hansa.protocol import asking, closing, director, envoy, gathering, run, running, tasks, visiting
 from hansa.protocol.effects import Record, Send
 from hansa.protocol.events import Answers, Beats, Consents, Tick
 from hansa.protocol.facts import Closed, Fate, Parted
@@ -197,14 +197,9 @@ def _settles_in_memory_only(patch: Patch) -> None:
 
 
 def _works_unprepared(patch: Patch) -> None:
-    def mutant(self: envoy.Envoy, event: envoy.Prepared, now: float) -> None:
-        prepared(self, event, now)
-        for (run_, _), task in list(self.tasks.items()):
-            if run_ == event.run and task.phase is envoy.TaskPhase.FETCHED:
-                self._work(task)
-
-    prepared = envoy.Envoy._prepared
-    patch.setitem(envoy.Envoy._HANDLERS, envoy.Prepared, mutant)
+    patch.setitem(
+        tasks.TABLE, (envoy.TaskPhase.FETCHED, envoy.Prepared), lambda state, task, _: tasks.works(state, task)
+    )
 
 
 # --- what is lost
