@@ -8,7 +8,7 @@ the machine crashes between two effects, and goes on from its facts.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from hansa.protocol.effects import Discard, Forget, Record, Send
 from hansa.protocol.messages import Blob, Consent
 from hansa.protocol.run import Phase, Run, apply, begun, restored
 from hansa.testing.world.checks import durable
+from hansa.testing.world.stories import Act, Next
 
 HOMES = {"a": ("a",), "b": ("b/0", "b/1"), "c": ("c",)}
 RUNS = st.sampled_from(("r1", "r2", "unknown"))
@@ -37,23 +38,6 @@ CONSENTS = st.sampled_from(Consent)
 def sizes(name: str) -> str:
     """How many examples the clients of an Envoy have."""
     return json.dumps({client: {"train": 10} for client in HOMES[name]})
-
-
-@dataclass(frozen=True)
-class Next:
-    """What would come next, of a kind; `pick` chooses among several."""
-
-    kind: str
-    pick: int
-
-
-@dataclass(frozen=True)
-class Act:
-    """Something happens, after so many seconds; where `crash` is a number, only so many effects are done."""
-
-    event: Any
-    after: float
-    crash: int | None
 
 
 def acts(event: st.SearchStrategy[Any], kinds: tuple[str, ...]) -> st.SearchStrategy[list[Act]]:

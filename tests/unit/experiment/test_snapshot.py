@@ -17,7 +17,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -441,21 +441,38 @@ def test_what_is_no_snapshot_is_an_input_error(document: Any) -> None:
         thaw(document, [TREE])
 
 
+TAGS = (
+    "array",
+    "tree",
+    "dict",
+    "tuple",
+    "fraction",
+    "dataclass",
+    "int",
+    "float",
+    "str",
+    "bytes",
+    "scalar",
+    "metrics",
+    "enum",
+)
+PARTS = ("items", "of", "leaf", "dtype", "shape", "fields", "type", "index", "names", "hex", "bits", "base64", "name")
 JSON = st.recursive(
     st.none() | st.integers(-2, 3) | st.text(max_size=3) | st.sampled_from(["0x1", "w", "hansa.training:SGD", "<U1"]),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["$", "items", "of", "leaf", "dtype", "shape", "fields", "type", "index", "names", "hex"]),
-            inner
-            | st.sampled_from(["array", "tree", "dict", "fraction", "dataclass", "int", "scalar", "metrics", "enum"]),
-            max_size=4,
+        | st.dictionaries(st.sampled_from(PARTS), inner, max_size=3)
+        | st.builds(
+            lambda tag, parts: {"$": tag, **parts},
+            st.sampled_from(TAGS),
+            st.dictionaries(st.sampled_from(PARTS), inner, max_size=4),
         )
     ),
     max_leaves=12,
 )
 
 
+@settings(max_examples=500)
 @given(JSON)
 def test_any_document_is_a_state_or_an_input_error(document: Any) -> None:
     with suppress(InputError):
