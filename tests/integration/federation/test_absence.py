@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,6 +40,12 @@ def statuses(history: hansa.History, client: str) -> list[str]:
     return ["" if outcome is None else str(outcome.status) for outcome in outcomes]
 
 
+def answered(shown: dict[str, Any], client: str, number: int) -> bool:
+    """Whether a client's answer in a round has come, or the round is over."""
+    asked = shown.get("asked") or {"round": 0}
+    return shown.get("phase") == "finished" or (asked["round"] == number and client not in asked["waiting"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
 def test_an_envoy_that_disappears_is_dropped_and_counts_again_when_it_is_back(
     live: Live, tmp_path: Path, number: signal.Signals
@@ -58,11 +64,14 @@ def test_an_envoy_that_disappears_is_dropped_and_counts_again_when_it_is_back(
             process.send_signal(signal.SIGCONT)
     live.online("alice")
     gates.open("bob")
+    # However long her new process takes to begin, round 4 has no quorum without her: Bob's second client waits for it.
+    live.until("alice has answered round 4", lambda: answered(live.show(run), "alice", 4))
+    gates.open("last")
     history = live.finished(run)
     assert history.rounds == 4
     assert statuses(history, "alice")[1] == "dropped"
     assert statuses(history, "alice")[3] == "updated"
-    assert statuses(history, "bob/b") == ["updated"] * 4
+    assert statuses(history, "bob/b")[1] == "updated"
     assert live.died() == []
 
 
@@ -76,8 +85,8 @@ def test_a_director_that_is_killed_in_a_round_keeps_its_deadline(live: Live, tmp
     shown = live.until("the Director is back", lambda: live.show(run))
     assert shown["asked"]["round"] > 2 or shown["asked"]["deadline"] == before
     live.until("round 2 closes without alice, and 3 waits for bob", lambda: gates.reached("bob"))
-    gates.open("alice")
-    gates.open("bob")
+    for gate in ("alice", "bob", "last"):
+        gates.open(gate)
     history = live.finished(run)
     assert statuses(history, "alice")[1] == "dropped"
     assert history.rounds == 4
