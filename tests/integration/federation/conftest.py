@@ -29,7 +29,7 @@ from hansa.testing import blobs
 HERE = Path(__file__).parent
 EXPERIMENTS, OWNED = HERE / "experiments", HERE / "owned"
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds after which a state is taken never to come; it only ends tests that would never end."""
 
 OVER = ("finished", "failed", "cancelled")
