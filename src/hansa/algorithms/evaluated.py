@@ -53,7 +53,7 @@ class Evaluated:
         owners: evaluate each trainer's own model of these rounds too, as it was before it was averaged; not that of the last
             round where `every` does not lead to it, because nobody knows that it is the last before it is over. For algorithms
             whose work "train" returns a change of the model and nothing else.
-        split: the split that evaluators hold.
+        split: the split that evaluators hold; None for the one that the work measures on.
     """
 
     inner: FederatedAlgorithm[Any]
@@ -62,7 +62,7 @@ class Evaluated:
     rounds: Collection[int] | None = None
     sampler: ClientSampler = AllClients()
     owners: bool = False
-    split: str = "test"
+    split: str | None = None
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -116,6 +116,10 @@ class Evaluated:
         """The inner algorithm's."""
         return self.inner.round(state.inner)
 
+    @property
+    def _held(self) -> str:
+        return self.split or str(getattr(self.work, "split", None) or "test")
+
     def _due(self, completed: int) -> bool:
         return completed % self.every == 0 if self.rounds is None else completed in self.rounds
 
@@ -124,7 +128,7 @@ class Evaluated:
 
     def _evaluation(self, state: EvaluatedState, name: str, model: Tree, population: Population) -> Ask:
         completed = self.round(state)
-        cohort = self.sampler.sample(population.holding(self.split), key(state.seed, EVALUATE, completed))
+        cohort = self.sampler.sample(population.holding(self._held), key(state.seed, EVALUATE, completed))
         settings = {MODEL: name}
         return Ask(
             EVALUATE, model, cohort, WeightedMean(), round=completed, version=completed, settings=settings, form={}

@@ -186,6 +186,7 @@ class Reply:
         metrics: the metrics of all that count, merged.
         outcomes: what became of each client.
         work: the work that was asked, so that a combinator knows whether the ask was its own.
+        settings: the ask's, so that it knows what for.
         failure: why there is no aggregate although updates came; such a reply is not told to the algorithm.
     """
 
@@ -193,6 +194,7 @@ class Reply:
     metrics: Metrics = field(default_factory=Metrics)
     outcomes: Mapping[ClientId, Outcome] = field(default_factory=dict)
     work: str = ""
+    settings: Settings = field(default_factory=dict)
     failure: AggregationError | None = None
 
 

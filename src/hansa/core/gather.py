@@ -45,5 +45,5 @@ class Gathered:
         try:
             aggregate = self._ask.rule.finish(self._accumulator) if self._updates else {}
         except AggregationError as failure:
-            return Reply({}, self.metrics, self.outcomes, self._ask.work, failure)
-        return Reply(aggregate, self.metrics, self.outcomes, self._ask.work)
+            return Reply({}, self.metrics, self.outcomes, self._ask.work, self._ask.settings, failure)
+        return Reply(aggregate, self.metrics, self.outcomes, self._ask.work, self._ask.settings)

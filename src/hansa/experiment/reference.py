@@ -19,7 +19,10 @@ from threadpoolctl import threadpool_limits
 
 Mode = Literal["reference", "fast"]
 
-RECORDED = ("hansa", "numpy", "torch", "jax", "tensorflow", "scikit-learn", "safetensors", "ml_dtypes")
+RECORDED = (
+    *("hansa", "numpy", "scipy", "safetensors", "ml_dtypes", "torch", "jax", "jaxlib", "flax", "optax"),
+    *("keras", "tensorflow", "tensorflow-cpu", "scikit-learn", "xgboost", "xgboost-cpu"),
+)
 """The packages whose versions a run's numbers may depend on."""
 
 
