@@ -32,6 +32,8 @@ class Accepted:
         held: whether the Director's own approval is needed.
         at: seconds since 1970.
         seed: of the experiment's random choices.
+        resumes: the run that it goes on with, which was over before its end; empty for a run from the beginning.
+        since: the last state of that run; None where it had none.
     """
 
     run: str
@@ -49,6 +51,8 @@ class Accepted:
     held: bool = False
     at: float = 0.0
     seed: int = 0
+    resumes: str = ""
+    since: Told | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,7 @@ class Came:
     weight: float = 0.0
     metrics: str = "{}"
     failure: str = ""
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +189,7 @@ class Told:
         trees: the trees that the state refers to.
         model: today's global model; one of the trees.
         environment: versions, threads and processor that the numbers depend on, as JSON.
+        marks: what the model is kept as besides (`hansa.core.keeping`): "best", "checkpoint".
     """
 
     run: str
@@ -195,6 +201,7 @@ class Told:
     trees: tuple[Blob, ...]
     model: Blob
     environment: str = "{}"
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,3 +239,4 @@ class Answered:
     metrics: str = "{}"
     failure: str = ""
     state: Blob | None = None
+    log: str = ""

@@ -124,6 +124,7 @@ class Result:
         weight: the update's.
         metrics: the update's, as JSON.
         failure: why there is no update: types, files and lines, no values.
+        log: what the work printed, where its owner lets that leave.
     """
 
     run: str
@@ -133,6 +134,7 @@ class Result:
     weight: float = 0.0
     metrics: str = "{}"
     failure: str = ""
+    log: str = ""
 
 
 # --- a Director to an Envoy
@@ -292,6 +294,10 @@ class Request(enum.StrEnum):
     REFUSE = "refuse"
     SHARE = "share"
     """Let another user see it."""
+    RESUME = "resume"
+    """Go on, as a new run, with one that was over before its end."""
+    LOGS = "logs"
+    """What was printed: by the Aggregator, and at the owners who let that leave; `detail` names one client."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hansa.core.ask import Status
+from hansa.core.keeping import BEST, CHECKPOINT
 from hansa.protocol.facts import (
     Accepted,
     Asked,
@@ -105,6 +106,14 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A model that is kept besides the last: the global one after so many rounds."""
+
+    round: int
+    model: Blob
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """A run.
 
@@ -124,6 +133,7 @@ class Run:
         occurrences: by client and work, the last round in which it was asked, and how often in that round.
         answers: how many answers came.
         told: the last state of the algorithm that is on disk.
+        models: what is kept besides the last model: "best", and by the number of rounds.
         ended: how it ended.
         crashes: how often the Aggregator died since the last progress.
     """
@@ -143,6 +153,7 @@ class Run:
     occurrences: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     answers: int = 0
     told: Told | None = None
+    models: Mapping[str, Kept] = field(default_factory=dict)
     ended: Ended | None = None
     crashes: int = 0
 
@@ -190,13 +201,15 @@ class Run:
     def needed(self) -> frozenset[str]:
         """The blobs that must stay on disk for it."""
         sent, asked = self.submission, [visit.asked for visit in self.visits.values() if visit.came is None]
-        blobs: list[Blob | None] = [sent.manifest, *sent.blobs]
-        if self.ended is not None:
+        blobs: list[Blob | None] = [sent.manifest, *sent.blobs, *(kept.model for kept in self.models.values())]
+        if self.phase is Phase.FINISHED and self.ended is not None:
             return _names([*blobs, self.ended.model])
         if self.told is None:
             blobs.append(sent.initial)
         else:
             blobs += [self.told.document, *self.told.trees]
+        if self.ended is not None:  # before its end: it may be resumed
+            return _names([*blobs, self.ended.model])
         for ask in asked if self.asked is None else [*asked, self.asked]:
             blobs += [ask.broadcast, *(part.inputs for part in ask.parts)]
         blobs += [visit.came.update for visit in self.visits.values() if visit.came is not None]
@@ -254,7 +267,7 @@ def restored(facts: Iterable[object]) -> Run:
 
 def begun(submission: Accepted) -> Run:
     """A run that was just submitted."""
-    return Run(submission, Phase.HELD if submission.held else Phase.QUEUED)
+    return Run(submission, Phase.HELD if submission.held else Phase.QUEUED, told=submission.since)
 
 
 def _asked(run: Run, asked: Asked) -> Run:
@@ -280,6 +293,17 @@ def _told(run: Run, told: Told) -> Run:
     }
     fates = {**run.fates, **{fate.client: fate for fate in told.fates}}
     counted = {**run.counted, **{fate.client: fate.ask for fate in told.fates if fate.status is Status.UPDATED}}
+    labels = {BEST: BEST, CHECKPOINT: str(told.rounds)}
+    models = {**run.models, **{labels[mark]: Kept(told.rounds, told.model) for mark in told.marks if mark in labels}}
     return replace(
-        run, told=told, asked=None, closed=None, visits=visits, fates=fates, counted=counted, members=members, crashes=0
+        run,
+        told=told,
+        asked=None,
+        closed=None,
+        visits=visits,
+        fates=fates,
+        counted=counted,
+        members=members,
+        models=models,
+        crashes=0,
     )

@@ -108,7 +108,9 @@ def delivers(state: EnvoyState, task: Task, _again: Assign | None = None) -> Tas
     """Send the answer. Who asks again has not got it."""
     run, ask, client = task.assign.run, task.assign.ask, task.assign.client
     answer = state.kept[run, client].pending[str(ask)]
-    state.do(Deliver(Result(run, ask, client, answer.update, answer.weight, answer.metrics, answer.failure)))
+    state.do(
+        Deliver(Result(run, ask, client, answer.update, answer.weight, answer.metrics, answer.failure, answer.log))
+    )
     return task
 
 

@@ -40,6 +40,7 @@ def came(turn: Turn, result: Result) -> None:
             result.weight,
             result.metrics,
             result.failure,
+            result.log,
         )
     )
     turn.do(arrived(turn.run.visits[result.ask, result.client]))

@@ -20,6 +20,7 @@ from hansa.core.ask import Ask, Input, Outcome, Reply, Status
 from hansa.core.gate import refusal
 from hansa.core.gather import Gathered
 from hansa.core.history import History
+from hansa.core.keeping import Best
 from hansa.core.loop import Progress, Step, steps
 from hansa.core.metrics import Metrics
 from hansa.core.population import ClientId, Population
@@ -84,12 +85,14 @@ class _Aggregator:
     """One run; an executor whose clients are far away."""
 
     def __init__(self, channel: Channel, loaded: ExperimentFile, start: Mapping[str, Any]) -> None:
-        self._channel, self._loaded, self._algorithm = channel, loaded, loaded.experiment.algorithm
+        self._channel, self._loaded, self._algorithm = channel, loaded, loaded.experiment.plan
+        self._best: Best | None = None
         self._folder, self._numbers = Path(start["folder"]), count()
         self._kept: dict[int, tuple[Tree, str]] = {}
         self._closed: Mapping[str, Any] = {}
         self._population = Population(())
         self._progress = self._begin(start)
+        self._rounds = self._progress.history.rounds
 
     def run(self) -> None:
         """All rounds."""
@@ -176,12 +179,16 @@ class _Aggregator:
         again = freeze(state, self._loaded.names)
         self._kept = {id(tree): (tree, sha) for tree, sha in zip(again.trees, shas, strict=True)}
         fallback = history.with_model(state["fallback"], state["fallback_rounds"])
+        self._best = state["best"]
         return Progress(state["state"], history.with_model(state["model"], state["rounds"]), fallback)
 
     def _keep(self, step: Step) -> None:
         """Have the state written down, so that the run goes on from here whatever happens."""
         progress, history = step.progress, step.history
+        marks, self._best = self._loaded.experiment.keeping.marks(history, self._rounds, self._best)
+        self._rounds = history.rounds
         state = {
+            "best": self._best,
             "state": progress.state,
             "model": history.model,
             "rounds": history.rounds,
@@ -196,6 +203,7 @@ class _Aggregator:
         told = {"ask": self._closed["ask"], "entry": json.dumps(entry.to_json()), "rounds": history.rounds}
         told |= {"document": str(document), "trees": trees}
         told["model"] = next(n for n, tree in enumerate(snapshot.trees) if tree is history.model)
+        told["marks"] = sorted(marks)
         told["environment"] = json.dumps(dict(history.environment))
         outcomes = step.reply.outcomes
         told["fates"] = [

@@ -7,6 +7,7 @@ lies in files that it is told of, and its answers it writes to files of its own 
 from __future__ import annotations
 
 import json
+import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from hansa.core import tree
 from hansa.core.gate import as_update
 from hansa.core.population import ClientId
 from hansa.core.work import ClientContext, settings_from_json, visit_key
+from hansa.data.documents import schema_from_json
 from hansa.data.schema import Schema, check
 from hansa.data.shards import (
     ShardDescriptor,
@@ -25,16 +27,17 @@ from hansa.data.shards import (
     beside,
     hosted,
     load_descriptor,
-    schema_from_json,
 )
 from hansa.errors import HansaError, UnknownName
 from hansa.experiment import load_experiment
+from hansa.experiment.device import NoSuchDevice, chosen
 from hansa.experiment.files import ExperimentFile
 from hansa.experiment.reference import threads
 from hansa.protocol import codec
 from hansa.runtime.children.channel import Channel
 from hansa.runtime.children.trace import what_leaves
 from hansa.runtime.points import passes
+from hansa.runtime.printed import printing
 from hansa.transport.malloc import tune
 
 
@@ -76,6 +79,9 @@ def main(channel: Channel) -> None:
             loaded = load_experiment(entry)
             stack.enter_context(loaded.importing())
             work = _Work(loaded, start)
+        except NoSuchDevice:  # its text holds words of the experiment's, so the Envoy says it in its own
+            channel.send({"lacks": "device"})
+            return
         except (Exception, SystemExit) as problem:  # noqa: BLE001 - foreign code may raise anything; it is told, and no more
             channel.send({"broken": what_leaves(problem, widen=widen, folders=folders)})
             return
@@ -83,10 +89,13 @@ def main(channel: Channel) -> None:
         channel.send({"ready": True})
         while (message := channel.receive()) is not None:
             passes("collaborator: asked")
-            try:
-                answer = work.visit(message)
-            except (Exception, SystemExit) as problem:  # noqa: BLE001 - as above
-                answer = {"failed": what_leaves(problem, widen=widen, folders=folders)}
+            with printing(sys.stderr) as printed:
+                try:
+                    answer = work.visit(message)
+                except (Exception, SystemExit) as problem:  # noqa: BLE001 - as above
+                    answer = {"failed": what_leaves(problem, widen=widen, folders=folders)}
+            if start["logs"]:
+                answer["printed"] = printed.text
             passes("collaborator: update written")
             channel.send(answer)
 
@@ -95,9 +104,9 @@ class _Work:
     """One run's works on one owner's data."""
 
     def __init__(self, loaded: ExperimentFile, start: Mapping[str, Any]) -> None:
-        self._works, self._seed = loaded.experiment.algorithm.works, loaded.experiment.seed
+        self._works, self._seed = loaded.experiment.plan.works, loaded.experiment.seed
         self._folder, self._numbers = Path(start["folder"]), count()
-        self._device = str(start["device"])
+        self._device = chosen(loaded.experiment.device, start["devices"])
         self._schema = schema_from_json(start["schema"]) if start["schema"] else None
         self._clients = hosted(_descriptor(start["shard"]), start["envoy"])
         self._data: dict[ClientId, Mapping[str, Any]] = {}

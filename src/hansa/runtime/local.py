@@ -14,11 +14,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from hansa.data.owners import Owner
 from hansa.errors import ChildDied, NotConnected
 from hansa.pki import Authority, Identity
 from hansa.protocol.peer import Role
@@ -37,23 +37,6 @@ STOP = 15.0
 """Seconds that a process has to stop when it is asked to."""
 
 
-@dataclass(frozen=True)
-class LocalOwner:
-    """One owner of data.
-
-    Attributes:
-        name: of its Envoy.
-        descriptor: the class that reads its data, "module:Class".
-        parameters: what the class is given.
-        folder: where the module lies, if it is not installed.
-    """
-
-    name: str
-    descriptor: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    folder: Path | None = None
-
-
 class LocalFederation:
     """The processes of a federation on this machine. Use it in a `with` block, so that they end with it.
 
@@ -68,7 +51,7 @@ class LocalFederation:
     def __init__(
         self,
         folder: Path,
-        owners: Sequence[LocalOwner],
+        owners: Sequence[Owner],
         *,
         change_director: Callable[[str], str] = lambda text: text,
         change_envoy: Callable[[str], str] = lambda text: text,
@@ -99,9 +82,7 @@ class LocalFederation:
         """
         director = DirectorConfig.load(folder / DIRECTOR / "director.toml")
         found = [EnvoyConfig.load(file) for file in sorted(folder.glob("*/envoy.toml"))]
-        owners = [
-            LocalOwner(each.name, each.shard.descriptor, each.shard.parameters, each.shard.folder) for each in found
-        ]
+        owners = [Owner(each.name, each.shard.descriptor, each.shard.parameters, each.shard.folder) for each in found]
         federation = cls(folder, owners, environment=environment)
         federation.address = director.address
         federation.authority = Authority.open(folder / DIRECTOR / AUTHORITY)
@@ -122,7 +103,7 @@ class LocalFederation:
         self.identify(self.folder / USER, USER, Role.USER)
         remember(self.folder / USER, self.address)
 
-    def add(self, owner: LocalOwner) -> None:
+    def add(self, owner: Owner) -> None:
         """Write the files of one more owner."""
         self.owners[owner.name] = owner
         folder = self.folder / owner.name

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hansa.errors import CertificateError, ConfigError
+from hansa.pki import Identity
 from hansa.pki.files import PUBLIC, read, write
+from hansa.pki.identity import KEY
 from hansa.runtime.config import parse_address
+from hansa.runtime.files import now
+from hansa.runtime.own import VARIABLE, own_identity
 
 FILE = "director"
-"""Its name in the identity's folder."""
+"""The address's name in the identity's folder."""
 
 
 def remember(folder: Path, address: str) -> None:
@@ -33,3 +38,26 @@ def remembered(folder: Path) -> str | None:
     """
     found = read(folder / FILE)
     return None if found is None else found.decode("utf-8", "replace").strip() or None
+
+
+def introduced(director: str | None = None, folder: Path | None = None) -> tuple[str, Identity]:
+    """Where the Director is, and who one is.
+
+    Raises:
+        CertificateError: there is no identity, or it is no longer good.
+        ConfigError: nobody says where the Director is.
+    """
+    folder = own_identity(folder)
+    if not (folder / KEY).exists():
+        raise CertificateError(
+            "there is no identity in this folder",
+            where=str(folder),
+            hint=f"join with: hansa pki enroll INVITATION; or name another folder, or let {VARIABLE} name it",
+        )
+    mine = Identity.load(folder, now=now())
+    address = director or remembered(folder)
+    if address is None:
+        raise ConfigError(
+            "it is not known where the Director is", where=str(folder), hint="say it: its address is HOST:PORT"
+        )
+    return address, mine

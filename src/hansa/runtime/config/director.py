@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hansa.data.documents import schema_to_json
 from hansa.data.schema import Schema
-from hansa.data.shards import schema_to_json
 from hansa.errors import ConfigError
 from hansa.experiment.approval import Policy
 from hansa.runtime.config import kinds

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hansa.data.documents import schema_from_json
 from hansa.data.schema import Schema
-from hansa.data.shards import schema_from_json
 from hansa.errors import ConfigError, UnknownName
 from hansa.protocol.peer import checked_name
 from hansa.runtime.config.address import parse_address, parse_host

@@ -32,6 +32,9 @@ TARGET = "hansa.runtime.aggregator:main"
 SCRATCH = "scratch"
 """The child's own folder, in the run's."""
 
+LOG = "aggregator.log"
+"""What the child prints, in the run's folder."""
+
 END = 3.0
 """Seconds that a child which has closed its channel has to end by itself, so that it is known how it did."""
 
@@ -176,7 +179,7 @@ class Aggregators:
         await asyncio.to_thread(unpack, manifest, lambda sha: self._path(sha).read_bytes(), source)
         scratch = folder / SCRATCH
         await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
-        log = folder / "aggregator.log"
+        log = folder / LOG
         child = await Child.start(TARGET, limits=self._limits, folder=scratch, log=log, env=inherited())
         initial, told = run.submission.initial, run.told
         start: dict[str, Any] = {"entry": str(source / manifest.entry), "folder": str(scratch), "state": None}
@@ -251,6 +254,7 @@ class Aggregators:
             trees,
             trees[int(said["model"])],
             str(said["environment"]),
+            tuple(str(mark) for mark in said["marks"]),
         )
         await self.tell(run, Tells(told), (document, *trees))
 

@@ -22,7 +22,7 @@ from hansa.protocol.messages import Blob, Goodbye, Hello, Result
 from hansa.protocol.peer import Peer
 from hansa.protocol.visiting import assign
 from hansa.runtime.director import reports
-from hansa.runtime.director.aggregators import Aggregators
+from hansa.runtime.director.aggregators import LOG, Aggregators
 from hansa.runtime.ledger import Ledger
 from hansa.runtime.points import passes
 from hansa.runtime.shelf import Shelf
@@ -118,10 +118,21 @@ class Core:
     async def entries(self, run: str) -> list[str]:
         """The entries of a run's History so far, as JSON texts."""
         if run not in self._entries:
+            before = self.machine.runs[run].submission.resumes
+            resumed = await self.entries(before) if before in self.machine.runs else []
             async with self._one_at_a_time:
                 facts = await asyncio.to_thread(self.ledger.facts, run)
-                self._entries[run] = reports.entries(facts)
+                self._entries[run] = resumed + reports.entries(facts)
         return list(self._entries[run])
+
+    async def printed(self, run: str, client: str) -> str:
+        """What was printed at the owners who let that leave, and by the Aggregator; of one client, where one is named."""
+        facts = await asyncio.to_thread(self.ledger.facts, run)
+        text = reports.printed(facts, client)
+        log = self.folder / run / LOG
+        if not client and log.exists():
+            text += await asyncio.to_thread(reports.last_lines, log)
+        return text
 
     async def concern(self, run: str, event: Event, blobs: tuple[Blob, ...] = ()) -> None:
         """Let an event of one run happen, which names these blobs: from now on only the run says how long they stay."""

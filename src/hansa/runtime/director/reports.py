@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hansa.experiment.manifest import Manifest
 from hansa.protocol.director import Director
-from hansa.protocol.facts import Ended, Told
+from hansa.protocol.facts import Asked, Came, Ended, Told
 from hansa.protocol.messages import Blob, Consent
 from hansa.protocol.run import Member, Phase, Run
 
@@ -54,6 +55,8 @@ def run(found: Run, core: Core) -> dict[str, Any]:
             "waiting": waiting,
         },
         "model": None if model is None else _blob(model),
+        "models": {label: {"round": kept.round, **_blob(kept.model)} for label, kept in found.models.items()},
+        "resumes": sent.resumes,
         "environment": json.loads(told.environment) if told is not None else {},
         "envoys": {name: _member(member) for name, member in sorted(found.members.items())},
         "crashes": found.crashes,
@@ -64,6 +67,25 @@ def entries(facts: Iterable[Any]) -> list[str]:
     """The History's entries, as JSON texts, in order."""
     written = [fact.entry for fact in facts if isinstance(fact, Told | Ended)]
     return [entry for entry in written if entry]
+
+
+def printed(facts: Sequence[Any], client: str = "") -> str:
+    """What works printed at the owners who let that leave, visit by visit; of one client, where one is named."""
+    asked = {fact.ask: fact for fact in facts if isinstance(fact, Asked)}
+    parts = []
+    for fact in facts:
+        if isinstance(fact, Came) and client in ("", fact.client) and (fact.log or fact.failure):
+            ask = asked.get(fact.ask)
+            work = f", round {ask.round}, work {ask.work!r}" if ask is not None else ""
+            told = [part.rstrip("\n") for part in (fact.log, fact.failure) if part]
+            parts.append("\n".join([f"--- {fact.client}{work}", *told, ""]))
+    return "".join(parts)
+
+
+def last_lines(log: Path, most: int = 64 * 1024) -> str:
+    """The end of what an Aggregator printed."""
+    data = log.read_bytes()[-most:].decode("utf-8", errors="replace")
+    return f"--- the Aggregator\n{data}" if data else ""
 
 
 def preview(machine: Director, manifest: Manifest) -> dict[str, Any]:

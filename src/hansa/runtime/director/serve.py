@@ -49,6 +49,7 @@ async def serve(
     insecure: bool = False,
     ready: Callable[[str], None] = lambda _: None,
     stop: asyncio.Event | None = None,
+    children: Callable[[Shelf], Aggregators] | None = None,
 ) -> None:
     """Run a Director until it is asked to stop.
 
@@ -58,6 +59,7 @@ async def serve(
         insecure: without certificates; on a loopback address only.
         ready: is told the address, once others can dial it.
         stop: stops it when it is set.
+        children: gives the Aggregators, over the Director's blobs; child processes unless given.
 
     Raises:
         ConfigError: the address is in use, or settings do not go together.
@@ -77,7 +79,8 @@ async def serve(
         )
         blobs = FileBlobs(config.store / "blobs", keep_free=config.keep_free)
         shelf = Shelf(blobs, machine.needed, time.monotonic)
-        aggregators = Aggregators(shelf, Limits(memory=config.limits.memory), config.limits.time)
+        limits = Limits(memory=config.limits.memory)
+        aggregators = children(shelf) if children else Aggregators(shelf, limits, config.limits.time)
         core = Core(machine, ledger, shelf, aggregators, config.store / "runs")
         approval = Approval(config, config.store / "desk")
         admission = _Admission(authority)

@@ -8,11 +8,13 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import hansa
-from hansa.data.shards import ShardFacts, compare, schema_to_json
+from hansa.data.documents import schema_to_json
+from hansa.data.shards import ShardFacts, compare
 from hansa.errors import ConfigError, DataError, HansaError, InputError, NotAllowed, ProtocolError, UnknownName
 from hansa.experiment.manifest import Manifest
 from hansa.pki import Authority, verified
@@ -185,6 +187,19 @@ class DirectorService:
             seed=manifest.seed,
         )
 
+    def _resumed(self, run: Run) -> Accepted:
+        """The submission of a run that goes on with another, from the last state that is on disk.
+
+        Raises:
+            NotAllowed: that one is not over, or came to its end.
+        """
+        if not run.phase.over or run.phase is Phase.FINISHED:
+            raise NotAllowed(f"run {run.id!r} is {run.phase}, and only one that failed or was cancelled is resumed")
+        sent = run.submission
+        new = f"{sent.run.rpartition('-')[0]}-{secrets.token_hex(4)}"
+        since = None if run.told is None else replace(run.told, run=new)
+        return replace(sent, run=new, key=f"{sent.owner}/{new}", at=time.time(), resumes=run.id, since=since)
+
     def _check_signer(self, peer: Peer, message: Submit, content: str) -> None:
         if self._authority is None:
             return
@@ -208,6 +223,12 @@ class DirectorService:
                 await self._core.handle(Concerns(run.id, Cancel(peer.name)))
             case Request.SHARE:
                 await self._core.handle(Concerns(run.id, Share(detail)))
+            case Request.RESUME:
+                accepted = self._resumed(run)
+                await self._core.handle(Submits(accepted))
+                run = self._core.machine.runs[accepted.run]
+            case Request.LOGS:
+                return _report({"log": await self._core.printed(run.id, detail)})
             case Request.APPROVE | Request.REFUSE:
                 self._admin(peer)
                 event = Release(peer.name) if message.request is Request.APPROVE else Withhold(detail)
@@ -353,6 +374,7 @@ def _open_to_users(run: Run) -> set[str]:
     """The blobs of a run that those who may see it may have: what was shipped, and the global model; no client's update."""
     sent, models = run.submission, (run.told, run.ended)
     blobs = [sent.manifest, sent.initial, *sent.blobs, *(each.model for each in models if each is not None)]
+    blobs += [kept.model for kept in run.models.values()]
     return {blob.sha256 for blob in blobs if blob is not None}
 
 

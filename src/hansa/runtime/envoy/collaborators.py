@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hansa.data.documents import schema_to_json
 from hansa.data.schema import Schema
-from hansa.data.shards import ShardFacts, schema_to_json
+from hansa.data.shards import ShardFacts
 from hansa.errors import ChildDied, DataError, HansaError, NotAllowed, ProtocolError
 from hansa.experiment.environments import inherit, isolated
 from hansa.experiment.manifest import Manifest
@@ -26,6 +27,7 @@ from hansa.runtime.children.limits import Limits
 from hansa.runtime.children.spawn import Child
 from hansa.runtime.config import Environment, EnvoyConfig
 from hansa.runtime.points import inherited
+from hansa.runtime.printed import MOST
 
 TARGET, CENSUS = "hansa.runtime.collaborator:main", "hansa.runtime.collaborator:census"
 
@@ -41,7 +43,11 @@ class DiedAtWork(HansaError):
 
 
 class FailedAtWork(HansaError):
-    """The work raised, or its answer may not leave; what is said of it holds no value of the data."""
+    """The work raised, or its answer may not leave; what is said of it holds no value of the data. `log`: what it printed."""
+
+    def __init__(self, what: str, log: str = "") -> None:
+        super().__init__(what)
+        self.log = log
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Done:
     state: Path | None
     weight: float
     metrics: str
+    log: str = ""
 
 
 @dataclass
@@ -218,11 +225,15 @@ class Collaborators:
                     "shard": self._shard(),
                     "envoy": self._config.name,
                     "schema": None if self.schema is None else schema_to_json(self.schema),
-                    "device": self._config.devices[0] if self._config.devices else "cpu",
+                    "devices": list(self._config.devices),
                     "widen": self._config.leaves.messages,
+                    "logs": self._config.leaves.logs,
                 }
             )
             said = await self._loaded(child)
+            if "lacks" in said:
+                offered = ", ".join(self._config.devices)
+                raise NotAllowed(f"the experiment needs another device than those that are offered here: {offered}")
             if "broken" in said:
                 told = trace.render(trace.checked(said["broken"], widen=self._config.leaves.messages))
                 raise NotAllowed(f"the experiment cannot be loaded here:\n{told}")
@@ -265,14 +276,15 @@ class Collaborators:
         return said
 
     def _done(self, said: Mapping[str, Any], scratch: Path) -> Done:
+        log = str(said.get("printed", ""))[:MOST] if self._config.leaves.logs else ""
         if "failed" in said:
             widen = self._config.leaves.messages
-            raise FailedAtWork(trace.render(trace.checked(said["failed"], widen=widen)))
+            raise FailedAtWork(trace.render(trace.checked(said["failed"], widen=widen)), log)
         try:
             worked = said["worked"]
             metrics, most = str(worked["metrics"]), self._config.leaves.metrics_limit
             state = Path(worked["state"]) if worked["state"] else None
-            done = Done(Path(worked["update"]), state, float(worked["weight"]), metrics)
+            done = Done(Path(worked["update"]), state, float(worked["weight"]), metrics, log)
         except (LookupError, TypeError, ValueError) as problem:
             raise FailedAtWork("the Collaborator said what cannot be understood") from problem
         if any(path.parent != scratch or path.name == ".." for path in (done.update, done.state) if path is not None):

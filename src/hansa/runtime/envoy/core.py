@@ -175,9 +175,11 @@ class Core:
             done = await self._collaborators.work(asked, paths, effect.state)
             update = await self.shelf.put(done.update, asked.client)
             state = None if done.state is None else await self.shelf.put(done.state, asked.client)
-            answered = Answered(asked.run, asked.ask, asked.client, update, done.weight, done.metrics, state=state)
+            answered = Answered(
+                asked.run, asked.ask, asked.client, update, done.weight, done.metrics, state=state, log=done.log
+            )
         except FailedAtWork as problem:
-            answered = Answered(asked.run, asked.ask, asked.client, failure=problem.what)
+            answered = Answered(asked.run, asked.ask, asked.client, failure=problem.what, log=problem.log)
             _log.warning("run %s, ask %d: the work of %s failed", asked.run, asked.ask, asked.client)
         except (DiedAtWork, StoreError) as problem:
             final = isinstance(problem, DiedAtWork) and problem.final

@@ -52,6 +52,7 @@ async def serve(
     insecure: bool = False,
     ready: Callable[[str], None] = lambda _: None,
     stop: asyncio.Event | None = None,
+    collaborators: Collaborators | None = None,
 ) -> None:
     """Run an Envoy until it is asked to stop. A Director that is not up yet is waited for.
 
@@ -60,6 +61,7 @@ async def serve(
         insecure: without certificates; to a Director on this machine only.
         ready: is told the Director's address, each time that a session begins.
         stop: stops it when it is set.
+        collaborators: do the work; child processes unless given.
 
     Raises:
         DataError: the owner's data, or the class that reads them, are not as they should be.
@@ -90,7 +92,7 @@ async def serve(
             lambda: machine.needed().keys(),
             time.monotonic,
         )
-        collaborators = Collaborators(config, config.store / "runs", config.store)
+        collaborators = collaborators or Collaborators(config, config.store / "runs", config.store)
         facts = await collaborators.census(config.store / "census")
         approval = Approval(config, config.store / "desk", None if identity is None else identity.ca)
         transfers = Transfers(shelf)
