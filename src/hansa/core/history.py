@@ -5,22 +5,30 @@ The History of a simulated and of a real run have the same form. This file does 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hansa import plots
 from hansa.core.ask import Ask, Outcome, Reply, Status
+from hansa.core.goal import Goal
 from hansa.core.metrics import Metrics
 from hansa.core.population import ClientId
 from hansa.core.tree import Tree
 from hansa.core.work import Settings, settings_from_json, settings_to_json
 from hansa.errors import ConfigError, UnknownName
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MODEL = "model"
 """The setting of an evaluation that names the evaluated model."""
 
 FEDERATED = "federated"
 """What an evaluation's setting "model" says when the model is the federation's own."""
+
+SHOWN = 20
+"""Evaluations that a notebook's table lists: the first and the last of more."""
 
 
 @dataclass(frozen=True)
@@ -136,14 +144,53 @@ class History:
             ConfigError: `by` is not "min" or "max" and the name of a metric.
             UnknownName: the metric was never measured.
         """
-        way, _, metric = by.partition(" ")
-        if way not in ("min", "max") or not metric:
-            raise ConfigError(f"best by {by!r}", hint='say "min loss" or "max accuracy": the way, and the metric')
-        self.final(metric, model)
-        series = [(round_, value) for round_, value in self.series(metric, model) if value == value]
+        goal = Goal.of(by)
+        self.final(goal.metric, model)
+        series = [(round_, value) for round_, value in self.series(goal.metric, model) if value == value]
         if not series:
-            raise UnknownName(f"the metric {metric!r} was NaN whenever it was measured")
-        return (min if way == "min" else max)(series, key=lambda pair: pair[1])
+            raise UnknownName(f"the metric {goal.metric!r} was NaN whenever it was measured")
+        return (max if goal.most else min)(series, key=lambda pair: pair[1])
+
+    def plot(self, *metrics: str, model: str | Sequence[str] | None = None) -> Figure:
+        """Metrics by round, a panel for each: the federated model bold, owners' own models faint.
+
+        Args:
+            metrics: which; all that were evaluated unless given. One that was never evaluated, such as a loss in training,
+                is drawn as each work reported it.
+            model: only this model, or these; everyone unless given.
+
+        Raises:
+            UnknownName: a metric was never measured, or nothing was ever evaluated of a model.
+            ConfigError: there is nothing to plot.
+            MissingExtra: matplotlib is not installed.
+        """
+        models = list(dict.fromkeys(str(entry.model) for entry in self.evaluations()))
+        named = models if model is None else [model] if isinstance(model, str) else list(model)
+        for name in named:
+            if name not in models:
+                raise UnknownName.among("evaluated model", name, models)
+        chosen = metrics or tuple(dict.fromkeys(name for e in self.evaluations() for name in e.metrics))
+        if not chosen:
+            raise ConfigError(
+                "nothing was evaluated, so there is nothing to plot",
+                hint='wrap the algorithm in Evaluated(...), or name a metric of the training: history.plot("loss")',
+            )
+        owners = sum(name != FEDERATED for name in named)
+        return plots.lines({metric: self._lines(metric, named) for metric in chosen}, others=f"{owners} owners")
+
+    def _lines(self, metric: str, models: Sequence[str]) -> list[plots.Line]:
+        """A metric's line for each model that it was measured of, or else for each work that reported it."""
+        series = {model: self.series(metric, model) for model in models}
+        if not any(series.values()):
+            for entry in self.entries:
+                if entry.model is None and metric in entry.metrics:
+                    series.setdefault(entry.work, []).append((entry.round, entry.metrics.value(metric)))
+        if not any(series.values()):
+            raise UnknownName.among("metric", metric, dict.fromkeys(name for e in self.entries for name in e.metrics))
+        bold = [name for name in series if name == FEDERATED or name not in models]
+        return [
+            plots.Line(name, points, bold=name in bold or len(models) == 1) for name, points in series.items() if points
+        ]
 
     def table(self) -> str:
         """The evaluations as lines of text, one for each round and model."""
@@ -165,6 +212,18 @@ class History:
         }
         measured = "".join(f", {name}={value}" for name, value in last.items())
         return f"History({self.rounds} rounds, {len(self.entries)} asks, seed={self.seed}, {self.mode} mode{measured})"
+
+    def _repr_html_(self) -> str:
+        rows = [(e.round, str(e.model), e.metrics.numbers()) for e in self.evaluations()]
+        names = list(dict.fromkeys(name for _, _, numbers in rows for name in numbers))
+        cells = [
+            (round_, model, *(f"{numbers[name]:.4f}" if name in numbers else "" for name in names))
+            for round_, model, numbers in rows
+        ]
+        few = cells if len(cells) <= SHOWN else [*cells[: SHOWN // 2], ("…",) * (len(names) + 2), *cells[-SHOWN // 2 :]]
+        note = f"{len(self.entries)} asks, seed {self.seed}, {self.mode} mode"
+        title = f"History of {self.rounds} rounds"
+        return plots.html_table(title, ["round", "model", *names], few, ["round", *names], note)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object of everything but the model, which is a file of its own."""

@@ -9,16 +9,20 @@ This file must not know where the arrays come from, whose they are, or which fra
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hansa.core.keys import Key
+from hansa.data import pictures
 from hansa.data.columns import MASK, Indices, checked_index, column, common_rows
 from hansa.data.held_out import held_out
 from hansa.errors import ConfigError, DataError, UnknownName
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Batch = dict[str, np.ndarray[Any, Any]]
 """Arrays by name, each with one row an example. A batch is fresh memory: it is the receiver's to change."""
@@ -61,6 +65,9 @@ class ClientDataset:
         fields = ", ".join(f"{name} {values.dtype}{list(values.shape[1:])}" for name, values in self._arrays.items())
         through = "".join(f" -> {each!r}" for each in self._transforms)
         return f"ClientDataset({len(self)} examples: {fields}{through})"
+
+    def _repr_html_(self) -> str:
+        return pictures.dataset_html(self)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -195,6 +202,32 @@ class ClientDataset:
                 hint="number the classes from 0",
             )
         return np.bincount(labels.astype(np.int64), minlength=classes or 0).astype(np.int64, copy=False)
+
+    def plot(
+        self,
+        n: int = 16,
+        *,
+        inputs: str = "x",
+        target: str = "y",
+        columns: Sequence[str] | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> Figure:
+        """The first `n` examples as a model sees them: a grid of images with their labels or masks, or else a table.
+
+        Args:
+            n: how many.
+            inputs: the field with the images: grey or coloured, channels first or last, or flat squares from 8×8 on.
+            target: the field with the labels, or with masks of shape (examples, height, width).
+            columns: fields to show as a table, whatever `inputs` holds; "x[3]" is the fourth number of "x".
+            classes: the labels' names.
+
+        Raises:
+            ConfigError: `n` is less than 1.
+            DataError: there are no examples.
+            UnknownName: one of `columns` does not exist.
+            MissingExtra: matplotlib is not installed.
+        """
+        return pictures.plot_examples(self, n, inputs, target, columns, classes)
 
     def _view(self, index: Indices | None, transforms: tuple[BatchTransform, ...]) -> ClientDataset:
         """Another view of the same arrays, which were checked already."""

@@ -6,21 +6,25 @@ This file must not know how clients are sampled, trained or reached.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hansa.core.keys import key
 from hansa.core.population import ClientId
+from hansa.data import pictures
 from hansa.data.dataset import BatchTransform, ClientDataset
 from hansa.data.held_out import held_out
 from hansa.data.partition import Partitioner
 from hansa.data.schema import Schema, check, schema_of
 from hansa.data.split import Split
 from hansa.errors import ConfigError, DataError, UnknownName
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CENTRAL: ClientId = "central"
 """The evaluator that holds a test set given as one data set."""
@@ -117,6 +121,9 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
         listed = ", ".join(self._clients[:5]) + (", ..." if len(self._clients) > 5 else "")
         return f"FederatedData({len(self)} clients to train, {len(self.test)} with test data: {listed})"
 
+    def _repr_html_(self) -> str:
+        return pictures.federated_html(self)
+
     # --- all of it
 
     @property
@@ -144,6 +151,10 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
         if split not in self._sizes:
             self._sizes[split] = {client: len(dataset) for client, dataset in self.split(split).items()}
         return self._sizes[split]
+
+    def known_sizes(self, split: str = "train") -> Mapping[ClientId, int]:
+        """What `sizes` found out before; empty where nobody asked yet, because that may load every data set."""
+        return self._sizes.get(split, {})
 
     @property
     def schema(self) -> Schema:
@@ -193,6 +204,22 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
         counts = {client: dataset.label_counts(field, declared) for client, dataset in self.split(split).items()}
         classes = max((len(each) for each in counts.values()), default=0)
         return {client: np.pad(each, (0, classes - len(each))) for client, each in counts.items()}
+
+    def plot_labels(self, split: str = "train", *, field: str = "y", classes: Sequence[str] | None = None) -> Figure:
+        """Who holds which classes: a column for each client, a row for each class, darker where there are more examples.
+
+        Args:
+            split: whose examples are counted, "train" or "test".
+            field: the labels.
+            classes: their names.
+
+        Raises:
+            UnknownName: there is no such field or split.
+            DataError: the labels are not one whole number an example, or nobody holds any.
+            ConfigError: there are fewer names than classes.
+            MissingExtra: matplotlib is not installed.
+        """
+        return pictures.plot_labels(self, split, field, classes)
 
     # --- other views of it
 
