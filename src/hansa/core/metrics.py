@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from hansa.core.ranking import Ranking
 from hansa.core.tree import Array
 from hansa.errors import ConfigError, DataError, InputError, UnknownName
 
@@ -225,7 +226,9 @@ def metric_from_json(data: Mapping[str, Any]) -> Metric:
             return Sum(_from_text(data["total"]))
         case "confusion":
             return ConfusionMatrix(tuple(tuple(row) for row in data["counts"]))
-    raise UnknownName.among("kind of metric", data["kind"], ["mean", "sum", "confusion"])
+        case "ranking":
+            return Ranking(tuple((place, zeros, ones) for place, zeros, ones in data["counts"]))
+    raise UnknownName.among("kind of metric", data["kind"], ["mean", "sum", "confusion", "ranking"])
 
 
 def _from_text(text: str) -> Number:

@@ -34,6 +34,7 @@ def check_model(
     tolerance: float = 0.02,
     random_init: bool = False,
     deterministic: bool = True,
+    gradient: bool = True,
     device: str = "cpu",
 ) -> None:
     """Check that a model keeps the promises of the port.
@@ -46,6 +47,7 @@ def check_model(
         random_init: `init` should draw other parameters for another key.
         deterministic: training mode computes what evaluation mode does, so that finite differences of `predict` are the
             gradient's; say False for dropout, BatchNorm, and dtypes too narrow for differences.
+        gradient: it has one; say False for trees, which are grown, and whose leaves are all buffers.
         device: where to compute.
 
     Raises:
@@ -54,9 +56,12 @@ def check_model(
     params = model.init(key(0, "init"))
     _check_init(model, params, random_init)
     _check_travel(model, params, device)
-    _check_gradient(model, params, batch, device)
+    if gradient:
+        _check_gradient(model, params, batch, device)
+    else:
+        require(model.buffers == params.keys(), "what has no gradient has no leaf that an optimiser would change")
     _check_predict(model, params, batch, tolerance, device)
-    if deterministic:
+    if deterministic and gradient:
         _check_differences(model, params, batch, tolerance, device)
 
 
@@ -111,6 +116,8 @@ def _address(leaf: Any) -> int | None:
         return int(leaf.ctypes.data)
     if hasattr(leaf, "data_ptr") and str(getattr(leaf, "device", "")) == "cpu":
         return int(leaf.data_ptr())
+    if hasattr(leaf, "unsafe_buffer_pointer") and leaf.device.platform == "cpu":
+        return int(leaf.unsafe_buffer_pointer())
     return None
 
 

@@ -105,7 +105,7 @@ def slope(params: Tree) -> float:
 
 
 def run(algorithm: FederatedAlgorithm[Any]) -> Tree:
-    return Federation.simulate(DATA).run(Experiment(MODEL, algorithm)).model
+    return Federation.simulate(DATA).run(Experiment(MODEL, algorithm)).history.model
 
 
 def test_it_reaches_the_exact_optimum_where_fedavg_stays_beside_it() -> None:
@@ -121,7 +121,9 @@ def test_it_does_with_half_of_the_clients_each_round() -> None:
 
 def test_combinators_take_it_as_they_take_any() -> None:
     plain = run(Scaffold(LOCAL, RATE, 3))
-    history = Federation.simulate(DATA).run(Experiment(MODEL, Evaluated(Scaffold(LOCAL, RATE, 3), Evaluation(MODEL))))
+    history = (
+        Federation.simulate(DATA).run(Experiment(MODEL, Evaluated(Scaffold(LOCAL, RATE, 3), Evaluation(MODEL)))).history
+    )
     assert all(history.model[name].tobytes() == leaf.tobytes() for name, leaf in plain.items())
     losses = [value for _, value in history.series("loss")]
     assert len(losses) == 4

@@ -13,7 +13,8 @@ import numpy as np
 
 from hansa.algorithms import Evaluated, FedAvg
 from hansa.core.ask import Ask, Closing
-from hansa.core.loop import Step
+from hansa.core.history import History
+from hansa.core.loop import Progress, Step, steps
 from hansa.core.population import Population
 from hansa.core.tree import Tree
 from hansa.core.work import Update
@@ -21,6 +22,7 @@ from hansa.experiment import Experiment
 from hansa.federation import Federation
 from hansa.models import NumpyMLP
 from hansa.rules import WeightedMean
+from hansa.simulation import SequentialExecutor
 from hansa.testing import blobs
 from hansa.training import SGD, Evaluation, LocalTraining
 
@@ -51,22 +53,23 @@ LOCAL = LocalTraining(MODEL, SGD(0.1), batch_size=8, epochs=1)
 
 
 def followed(algorithm: Any) -> tuple[list[Step], Tree]:
-    steps: list[Step] = []
-    history = Federation.simulate(DATA).run(Experiment(MODEL, algorithm), steps.append)
-    return steps, history.model
+    experiment = Experiment(MODEL, algorithm)
+    executor = SequentialExecutor(algorithm.works, DATA, experiment.seed)
+    found = list(steps(algorithm, executor, Progress.begin(algorithm, History(model=experiment.start())), lambda: 0.0))
+    return found, found[-1].history.model
 
 
 def test_a_round_takes_the_first_updates_and_the_others_count_later() -> None:
-    steps, _ = followed(FedBuff(LOCAL, 9, buffer=2))
-    assert [len(step.reply.outcomes) for step in steps] == [2] * 9
-    assert [step.ask.cohort for step in steps[:3]] == [("0", "1", "2", "3", "4", "5"), ("0", "1"), ("2", "3")]
-    answered = [tuple(step.reply.outcomes) for step in steps]
+    done, _ = followed(FedBuff(LOCAL, 9, buffer=2))
+    assert [len(step.reply.outcomes) for step in done] == [2] * 9
+    assert [step.ask.cohort for step in done[:3]] == [("0", "1", "2", "3", "4", "5"), ("0", "1"), ("2", "3")]
+    answered = [tuple(step.reply.outcomes) for step in done]
     assert answered[:4] == [("0", "1"), ("2", "3"), ("4", "5"), ("0", "1")], "nobody is forgotten"
 
 
 def test_it_learns_and_its_model_depends_on_the_staleness() -> None:
     evaluated = Evaluated(FedBuff(LOCAL, 12, buffer=2), Evaluation(MODEL), every=12)
-    history = Federation.simulate(DATA).run(Experiment(MODEL, evaluated))
+    history = Federation.simulate(DATA).run(Experiment(MODEL, evaluated)).history
     first, last = (value for _, value in history.series("loss"))
     assert last < 0.8 * first
     _, discounted = followed(FedBuff(LOCAL, 6, buffer=4))

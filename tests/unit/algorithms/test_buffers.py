@@ -40,7 +40,7 @@ def own_models(params: Tree, round_: int = 1) -> dict[str, Tree]:
 
 def test_statistics_are_averaged_by_examples_and_counters_are_the_largest() -> None:
     experiment = Experiment(NORMED, FedAvg(LOCAL, 1))
-    model, own = Federation.simulate(DATA).run(experiment).model, own_models(experiment.start())
+    model, own = Federation.simulate(DATA).run(experiment).history.model, own_models(experiment.start())
     weights = [len(DATA[client]) for client in own]
     for name in ("1.running_mean", "1.running_var"):
         assert np.allclose(
@@ -53,12 +53,12 @@ def test_statistics_are_averaged_by_examples_and_counters_are_the_largest() -> N
 
 
 def test_counters_go_on_counting_over_rounds() -> None:
-    model = Federation.simulate(DATA).run(Experiment(NORMED, FedAvg(LOCAL, 3))).model
+    model = Federation.simulate(DATA).run(Experiment(NORMED, FedAvg(LOCAL, 3))).history.model
     assert model["1.num_batches_tracked"] == 24
 
 
 def test_a_model_with_counters_can_be_saved_and_loaded(tmp_path: Path) -> None:
-    history = Federation.simulate(DATA).run(Experiment(NORMED, FedAvg(LOCAL, 2)))
+    history = Federation.simulate(DATA).run(Experiment(NORMED, FedAvg(LOCAL, 2))).history
     assert all(isinstance(leaf, np.ndarray) for leaf in history.model.values())
     save_results(history, tmp_path)
     assert hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest() == codec.digest(history.model)
@@ -72,7 +72,7 @@ def test_frozen_parameters_are_the_same_after_many_rounds(server: SGD) -> None:
     module[0].requires_grad_(False)
     model = TorchModel(module, F.cross_entropy)
     local = LocalTraining(model, SGD(0.1, weight_decay=0.1), epochs=1)
-    trained = Federation.simulate(DATA).run(Experiment(model, FedAvg(local, 3, server=server))).model
+    trained = Federation.simulate(DATA).run(Experiment(model, FedAvg(local, 3, server=server))).history.model
     for name, tensor in module.state_dict().items():
         assert np.array_equal(trained[name], tensor.numpy()) == name.startswith("0.")
 
@@ -81,7 +81,7 @@ def test_a_model_in_bfloat16_learns_over_rounds_and_stays_bfloat16() -> None:
     data = DATA.with_transform(lambda batch: {**batch, "x": batch["x"].astype(ml_dtypes.bfloat16)})
     model = TorchModel(lambda: nn.Linear(5, 3, dtype=torch.bfloat16), F.cross_entropy)
     experiment = Experiment(model, FedAvg(LocalTraining(model, SGD(0.1), batch_size=8, epochs=2), 5))
-    history = Federation.simulate(data).run(experiment)
+    history = Federation.simulate(data).run(experiment).history
     assert {leaf.dtype.name for leaf in history.model.values()} == {"bfloat16"}
     losses = [entry.metrics.value("loss") for entry in history.entries]
     assert losses[-1] < 0.8 * losses[0]
@@ -97,7 +97,9 @@ def test_a_parameter_without_an_axis_is_trained_and_saved(tmp_path: Path) -> Non
             return self.linear(x) * self.scale  # type: ignore[no-any-return]
 
     model = TorchModel(Scaled, F.cross_entropy)
-    history = Federation.simulate(DATA).run(Experiment(model, FedAvg(LocalTraining(model, SGD(0.1), epochs=1), 2)))
+    history = (
+        Federation.simulate(DATA).run(Experiment(model, FedAvg(LocalTraining(model, SGD(0.1), epochs=1), 2))).history
+    )
     assert history.model["scale"] != 1
     save_results(history, tmp_path)
     assert load_results(tmp_path).model["scale"].shape == ()

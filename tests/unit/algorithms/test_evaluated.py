@@ -29,7 +29,7 @@ LOCAL = LocalTraining(MODEL, SGD(0.1), batch_size=8, epochs=1)
 
 
 def run(algorithm: Any, data: FederatedData = DATA, seed: int = 0) -> History:
-    return Federation.simulate(data).run(Experiment(MODEL, algorithm, seed=seed))
+    return Federation.simulate(data).run(Experiment(MODEL, algorithm, seed=seed)).history
 
 
 def rounds(history: History, model: str | None = FEDERATED) -> list[int]:

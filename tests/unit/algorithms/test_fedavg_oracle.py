@@ -89,7 +89,7 @@ def test_fedavg_computes_what_a_loop_written_by_hand_does(
     local = LocalTraining(HIDDEN, SGD(0.2), batch_size=7, epochs=2)
     algorithm = FedAvg(local, 4, sampler or AllClients(), server=server, weighted=weighted)
     experiment = Experiment(HIDDEN, algorithm, seed=SEED)
-    history = Federation.simulate(DATA).run(experiment)
+    history = Federation.simulate(DATA).run(experiment).history
     expected = by_hand(
         DATA,
         experiment.start(),
@@ -110,7 +110,7 @@ def test_fedavg_computes_what_a_loop_written_by_hand_does(
 def test_weights_make_a_difference() -> None:
     local = LocalTraining(HIDDEN, SGD(0.2), epochs=1)
     models = [
-        Federation.simulate(DATA).run(Experiment(HIDDEN, FedAvg(local, 2, weighted=weighted))).model
+        Federation.simulate(DATA).run(Experiment(HIDDEN, FedAvg(local, 2, weighted=weighted))).history.model
         for weighted in (True, False)
     ]
     assert any(not np.allclose(models[0][name], models[1][name], rtol=1e-6) for name in models[0])
@@ -122,9 +122,9 @@ def test_numpy_and_pytorch_learn_the_same_model() -> None:
     start = ours.init(key(3))
     renamed = dict(zip(theirs.init(key(0)), start.values(), strict=True))
     histories = [
-        Federation.simulate(DATA).run(
-            Experiment(model, FedAvg(LocalTraining(model, SGD(0.1), batch_size=8, epochs=2), 5), initial=initial)
-        )
+        Federation.simulate(DATA)
+        .run(Experiment(model, FedAvg(LocalTraining(model, SGD(0.1), batch_size=8, epochs=2), 5), initial=initial))
+        .history
         for model, initial in ((ours, start), (theirs, renamed))
     ]
     for mine, other in zip(histories[0].model.values(), histories[1].model.values(), strict=True):
@@ -137,7 +137,7 @@ def test_numpy_and_pytorch_learn_the_same_model() -> None:
 def test_a_client_that_is_alone_with_a_plain_server_keeps_its_own_model() -> None:
     local = LocalTraining(HIDDEN, SGD(0.2), epochs=1)
     experiment = Experiment(HIDDEN, FedAvg(local, 1))
-    history = Federation.simulate({"only": DATA["0"]}).run(experiment)
+    history = Federation.simulate({"only": DATA["0"]}).run(experiment).history
     visit = ClientContext("only", {"train": DATA["0"]}, round=1, key=key(0, "client", "only", 1, "train", 0))
     trained = tree.moved(experiment.start(), local(experiment.start(), visit).tree)
     assert all(np.allclose(history.model[name], leaf, rtol=1e-14) for name, leaf in trained.items())
@@ -146,7 +146,7 @@ def test_a_client_that_is_alone_with_a_plain_server_keeps_its_own_model() -> Non
 
 def test_no_rounds_leave_the_model_as_it_was() -> None:
     experiment = Experiment(HIDDEN, FedAvg(LocalTraining(HIDDEN, SGD(0.1), epochs=1), 0))
-    history = Federation.simulate(DATA).run(experiment)
+    history = Federation.simulate(DATA).run(experiment).history
     assert (history.rounds, history.entries) == (0, ())
     assert all(np.array_equal(history.model[name], leaf) for name, leaf in experiment.start().items())
     with pytest.raises(ConfigError, match="number of rounds is at least 0, not -1"):
@@ -159,7 +159,9 @@ def test_statistics_move_by_the_clients_mean_whatever_the_server_s_optimiser() -
     models = {}
     for name, optimizer in (("plain", SGD(1.0)), ("adam", fedadam(0.1)), ("slow", SGD(0.1))):
         models[name] = (
-            Federation.simulate(DATA).run(Experiment(model, FedAvg(local, 1, server=optimizer), initial=initial)).model
+            Federation.simulate(DATA)
+            .run(Experiment(model, FedAvg(local, 1, server=optimizer), initial=initial))
+            .history.model
         )
     for statistic in model.buffers:
         assert not np.array_equal(models["plain"][statistic], initial[statistic])

@@ -21,7 +21,7 @@ MODEL = NumpyMLP((5, 6, 3))
 
 
 def trained(algorithm: FedAvg) -> Tree:
-    return Federation.simulate(DATA).run(Experiment(MODEL, algorithm)).model
+    return Federation.simulate(DATA).run(Experiment(MODEL, algorithm)).history.model
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.2), SGD(0.1, momentum=0.9), Adam(0.01)], ids=repr)
