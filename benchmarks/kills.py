@@ -23,17 +23,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import hansa
+from hansa.data.owners import Owner
 from hansa.errors import HansaError, NotConnected
 from hansa.experiment.package import pack
 from hansa.protocol import codec
-from hansa.runtime.local import DIRECTOR, LocalFederation, LocalOwner
+from hansa.runtime.local import DIRECTOR, LocalFederation
 from hansa.testing import blobs
 
 TESTS = Path(__file__).parents[1] / "tests" / "integration" / "federation"
 EXPERIMENT, OWNED = TESTS / "experiments" / "scaffold.py", TESTS / "owned"
 OWNERS = (
-    LocalOwner("alice", "shards:One", {"client": "0"}, OWNED),
-    LocalOwner("bob", "shards:Two", {"first": "1", "second": "2"}, OWNED),
+    Owner("alice", "shards:One", {"client": "0"}, OWNED),
+    Owner("bob", "shards:Two", {"first": "1", "second": "2"}, OWNED),
 )
 CLIENTS = {"alice": "0", "bob/a": "1", "bob/b": "2"}
 AGGREGATOR, COLLABORATOR = "an aggregator", "a collaborator"
@@ -68,7 +69,7 @@ def expected() -> str:
         {client: everybody[cloud] for client, cloud in CLIENTS.items()},
         {client: everybody.test[cloud] for client, cloud in CLIENTS.items()},
     )
-    return codec.digest(hansa.Federation.simulate(data).run(loaded.experiment).model)
+    return codec.digest(hansa.Federation.simulate(data).run(loaded.experiment).history.model)
 
 
 def submit(federation: LocalFederation) -> str:

@@ -27,7 +27,7 @@ def measure(dataset: str) -> bool:
     final = []
     for seed in SEEDS:
         scenario = Scenario(dataset, seed=seed)
-        history = Federation.simulate(scenario.data).run(scenario.federated())
+        history = Federation.simulate(scenario.data).run(scenario.federated()).history
         if seed == SEEDS[0]:
             print(
                 f"| seed | {' | '.join(f'round {r}' for r in scenario.reported)} | owners' own classes after round 1 |"

@@ -18,4 +18,4 @@ algorithm = hansa.Evaluated(hansa.FedAvg(local, rounds=30), hansa.Evaluation(mod
 experiment = hansa.Experiment(model, algorithm, seed=0)
 
 if __name__ == "__main__":
-    print(hansa.Federation.simulate(data).run(experiment).table())
+    print(hansa.Federation.simulate(data).run(experiment).history.table())

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hansa.data.owners import Owner
 from hansa.experiment import load_experiment
 from hansa.experiment.package import Package, pack
 from hansa.protocol import codec
-from hansa.runtime.local import LocalFederation, LocalOwner
+from hansa.runtime.local import LocalFederation
 from hansa.runtime.user import User
 
 GIVEN = Path(__file__).parent / "given"
@@ -83,7 +84,7 @@ def federation(
         return text.replace(f":{port}", f":{through(port)}")
 
     with tempfile.TemporaryDirectory(prefix="hansa-bench-") as folder:
-        named = [LocalOwner(f"owner-{n}", "shard:Few", {"number": n}, GIVEN) for n in range(owners)]
+        named = [Owner(f"owner-{n}", "shard:Few", {"number": n}, GIVEN) for n in range(owners)]
         with LocalFederation(
             Path(folder) / "federation", named, change_director=change_director, change_envoy=dialled
         ) as made:

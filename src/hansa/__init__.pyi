@@ -1,5 +1,7 @@
 # The public surface of Hansa, and the home of each name. `__init__.py` loads them from here when they are first used.
 from . import errors as errors
+from . import plots as plots
+from .algorithms.bagging import Bagging as Bagging
 from .algorithms.evaluated import Evaluated as Evaluated
 from .algorithms.fedavg import FedAvg as FedAvg
 from .algorithms.fedavg import fedadagrad as fedadagrad
@@ -7,6 +9,19 @@ from .algorithms.fedavg import fedadam as fedadam
 from .algorithms.fedavg import fedavgm as fedavgm
 from .algorithms.fedavg import fedyogi as fedyogi
 from .algorithms.fedprox import FedProx as FedProx
+from .algorithms.standardised import Standardised as Standardised
+from .algorithms.statistics import FederatedStatistics as FederatedStatistics
+from .algorithms.stopping import NoProgress as NoProgress
+from .algorithms.stopping import Reached as Reached
+from .algorithms.stopping import StopCondition as StopCondition
+from .callbacks.checkpoint import Checkpoint as Checkpoint
+from .callbacks.csv import CsvLogger as CsvLogger
+from .callbacks.csv import JsonLinesLogger as JsonLinesLogger
+from .callbacks.early import EarlyStopping as EarlyStopping
+from .callbacks.mlflow import MlflowLogger as MlflowLogger
+from .callbacks.port import Callback as Callback
+from .callbacks.progress import ProgressBar as ProgressBar
+from .callbacks.tensorboard import TensorBoardLogger as TensorBoardLogger
 from .core import tree as tree
 from .core.ask import AggregationRule as AggregationRule
 from .core.ask import Ask as Ask
@@ -25,6 +40,7 @@ from .core.metrics import Mean as Mean
 from .core.metrics import Metrics as Metrics
 from .core.metrics import Sum as Sum
 from .core.population import Population as Population
+from .core.ranking import Ranking as Ranking
 from .core.sampling import AllClients as AllClients
 from .core.sampling import ClientSampler as ClientSampler
 from .core.sampling import FixedClients as FixedClients
@@ -40,6 +56,9 @@ from .data.datasets import dataset_names as dataset_names
 from .data.datasets import load_dataset as load_dataset
 from .data.federated import FederatedData as FederatedData
 from .data.normalise import Normalise as Normalise
+from .data.owners import Owner as Owner
+from .data.owners import load_owners as load_owners
+from .data.owners import shards_of as shards_of
 from .data.partition import IID as IID
 from .data.partition import ByField as ByField
 from .data.partition import BySizes as BySizes
@@ -54,14 +73,23 @@ from .experiment.files import load_experiment as load_experiment
 from .experiment.results import load_model as load_model
 from .experiment.results import load_results as load_results
 from .experiment.results import save_results as save_results
-from .federation import Federation as Federation
+from .federation.federation import Federation as Federation
+from .federation.run import Run as Run
+from .federation.run import RunEvent as RunEvent
+from .federation.run import RunStatus as RunStatus
 from .models.model import Model as Model
 from .models.numpy import NumpyMLP as NumpyMLP
+from .models.sklearn import SklearnModel as SklearnModel
 from .models.torch import TorchModel as TorchModel
+from .models.xgboost import XGBoostModel as XGBoostModel
 from .rules.collect import Collect as Collect
 from .rules.compose import Both as Both
 from .rules.compose import ByPrefix as ByPrefix
 from .rules.mean import WeightedMean as WeightedMean
+from .rules.moments import Moments as Moments
+from .rules.trees import JoinedTrees as JoinedTrees
+from .training.auc import auc as auc
+from .training.boosting import LocalBoosting as LocalBoosting
 from .training.evaluation import Evaluation as Evaluation
 from .training.evaluation import TopK as TopK
 from .training.evaluation import accuracy as accuracy
@@ -76,6 +104,8 @@ from .training.optimizers import Yogi as Yogi
 from .training.schedules import CosineDecay as CosineDecay
 from .training.schedules import ExponentialDecay as ExponentialDecay
 from .training.schedules import Warmup as Warmup
+from .training.sklearn import SklearnTraining as SklearnTraining
+from .training.standardising import Standardiser as Standardiser
 
 __all__: list[str]  # noqa: PYI035 - it holds the names imported above, see __init__.py
 __version__: str

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 import hansa
 from hansa.cli import app
+from hansa.data.owners import Owner
 from hansa.errors import HansaError
 from hansa.protocol.peer import Role
-from hansa.runtime.local import LocalFederation, LocalOwner
+from hansa.runtime.local import LocalFederation
 from hansa.runtime.remembered import remember
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFedera
     (home / "shard.py").write_text(SHARD)
     (home / "tiny.py").write_text(EXPERIMENT)
     (home / "fails.py").write_text(FAILING)
-    owners = [LocalOwner(name, "shard:Blob", {"client": c}, home) for name, c in (("alice", "0"), ("bob", "1"))]
+    owners = [Owner(name, "shard:Blob", {"client": c}, home) for name, c in (("alice", "0"), ("bob", "1"))]
     with LocalFederation(home / "all", owners) as made:
         made.create()
         for name, role in (("dora", Role.USER), ("root", Role.ADMIN)):

@@ -48,7 +48,7 @@ def test_a_model_with_a_scalar_leaf_is_trained_and_saved(
     model = hansa.TorchModel(module, cross_entropy)
     local = hansa.LocalTraining(model, hansa.SGD(0.1), batch_size=16, steps=3)
     experiment = hansa.Experiment(model, hansa.FedAvg(local, rounds=2, server=server))
-    history = hansa.Federation.simulate(data()).run(experiment)
+    history = hansa.Federation.simulate(data()).run(experiment).history
     initial = experiment.start()
     assert history.model[scalar] != initial[scalar]
     for name, leaf in history.model.items():

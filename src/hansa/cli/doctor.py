@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from hansa.cli.options import DirectorAddress, Json, own_identity
+from hansa.cli.options import DirectorAddress, Json
 from hansa.cli.screen import document, plain, screen
+from hansa.runtime.own import own_identity
 
 _MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "problem": ("PROBLEM", "bold red")}
 

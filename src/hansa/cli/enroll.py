@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hansa.cli.options import Json, absent, own_identity
+from hansa.cli.options import Json, absent
 from hansa.cli.screen import document, pairs, screen
 from hansa.errors import CertificateError, Damaged, InputError, ProtocolError
+from hansa.runtime.own import own_identity
 
 if TYPE_CHECKING:
     from hansa.pki import Identity, Invitation

@@ -106,6 +106,38 @@ def logs(
 
 
 @app.command()
+def printed(
+    run: Run,
+    client: Annotated[str, typer.Argument(metavar="CLIENT", help="Of this client only; else of all.")] = "",
+    director: DirectorAddress = None,
+    identity: IdentityFolder = None,
+    as_json: Json = False,
+) -> None:
+    """Show what works printed at the owners who let that leave ([leaves] logs in their file), and the Aggregator."""
+    from hansa.protocol.messages import Request
+
+    with connected(director, identity) as user:
+        found = user.about(run, Request.LOGS, client)
+    if as_json:
+        document(found)
+    else:
+        screen().print(plain(found["log"] or "nothing was printed, or its owners let nothing leave"), soft_wrap=True)
+
+
+@app.command()
+def resume(run: Run, director: DirectorAddress = None, identity: IdentityFolder = None, as_json: Json = False) -> None:
+    """Go on with a run that failed or was cancelled, from its last completed step: as a new run, whose id is shown."""
+    from hansa.protocol.messages import Request
+
+    with connected(director, identity) as user:
+        found = user.about(run, Request.RESUME)
+    if as_json:
+        document(found)
+    else:
+        screen().print(plain(f"goes on as {found['run']}"), soft_wrap=True)
+
+
+@app.command()
 def download(
     run: Run,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="For model.safetensors and history.json.")],

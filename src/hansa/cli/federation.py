@@ -18,7 +18,8 @@ from hansa.cli.status import show_status
 from hansa.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hansa.runtime.local import LocalFederation, LocalOwner
+    from hansa.data.owners import Owner
+    from hansa.runtime.local import LocalFederation
 
 app = typer.Typer(help="A whole federation on this machine, to try things out.", no_args_is_help=True)
 
@@ -47,6 +48,12 @@ def up(
             help="What the class is given; {name} stands for envoy-1, envoy-2, ..., and {index} for 0, 1, ...",
         ),
     ] = None,
+    owners: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, metavar="TOML", help="A file that names the owners, instead of the three options above."
+        ),
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(file_okay=False, metavar="DIR", help="Keep the federation there; one that is there goes on."),
@@ -61,7 +68,11 @@ def up(
         signal.signal(number, signal.default_int_handler)  # whoever ends this process ends all of them
     console = screen(as_json)
     with ExitStack() as stack:
-        federation = _federation(shard, envoys or 2, parameter or [], folder, given=envoys is not None, stack=stack)
+        named = bool(shard or envoys or parameter)
+        if owners is not None and named:
+            raise ConfigError("--owners says who they are", hint="leave out --shard, --envoys and --parameter")
+        wanted = _owners(owners, shard, envoys or 2, parameter or [])
+        federation = _federation(wanted, folder, given=named or owners is not None, stack=stack)
         stack.enter_context(federation)
         with console.status("starting a Director and the Envoys"):
             federation.up()
@@ -88,9 +99,15 @@ def up(
             console.print("all have stopped" + (f"; start them again with --folder {folder}" if folder else ""))
 
 
-def _federation(
-    shard: str | None, count: int, texts: list[str], folder: Path | None, *, given: bool, stack: ExitStack
-) -> LocalFederation:
+def _owners(file: Path | None, shard: str | None, count: int, texts: list[str]) -> list[Owner]:
+    from hansa.data.owners import load_owners
+
+    if file is not None:
+        return load_owners(file)
+    return [] if shard is None else [_owner(shard, index, texts) for index in range(count)]
+
+
+def _federation(owners: list[Owner], folder: Path | None, *, given: bool, stack: ExitStack) -> LocalFederation:
     """A new federation, or the one that is in the folder already.
 
     Raises:
@@ -99,34 +116,37 @@ def _federation(
     from hansa.runtime.local import LocalFederation
 
     if folder is not None and LocalFederation.exists(folder):
-        if shard or given or texts:
+        if given:
             raise ConfigError(
                 "there is a federation in this folder, which would be started as it was",
                 where=str(folder),
-                hint="leave out --shard, --envoys and --parameter, or choose another folder",
+                hint="leave out --owners, --shard, --envoys and --parameter, or choose another folder",
             )
         return LocalFederation.open(folder)
-    if shard is None:
-        raise ConfigError("nobody says how the owners' data are read", hint="say it with --shard module:Class")
+    if not owners:
+        raise ConfigError(
+            "nobody says how the owners' data are read",
+            hint="say it with --shard module:Class, or --owners owners.toml",
+        )
     if folder is None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hansa-federation-")))
     elif folder.exists() and any(folder.iterdir()):
         raise ConfigError(
             "this folder holds something else than a federation", where=str(folder), hint="choose a new one"
         )
-    federation = LocalFederation(folder, [_owner(shard, index, texts) for index in range(count)])
+    federation = LocalFederation(folder, owners)
     federation.create()
     return federation
 
 
-def _owner(shard: str, index: int, texts: list[str]) -> LocalOwner:
-    from hansa.runtime.local import LocalOwner
+def _owner(shard: str, index: int, texts: list[str]) -> Owner:
+    from hansa.data.owners import Owner
 
     name = f"envoy-{index + 1}"
     filled = [text.replace("{name}", name).replace("{index}", str(index)) for text in texts]
     module = shard.partition(":")[0].split(".")[0]
     lies_here = Path(f"{module}.py").exists() or Path(module).is_dir()
-    return LocalOwner(name, shard, parameters(filled), Path.cwd() if lies_here else None)
+    return Owner(name, shard, parameters(filled), Path.cwd() if lies_here else None)
 
 
 def _described(federation: LocalFederation) -> dict[str, Any]:

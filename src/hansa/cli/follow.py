@@ -94,11 +94,11 @@ class _Bar:
         self._console, self._rounds, self._said = console, rounds, ""
         known = "{task.completed}/{task.total}" if rounds is not None else "{task.completed}"
         self._bars = Progress(
-            TextColumn("{task.fields[name]}"),
+            TextColumn("{task.fields[name]}", markup=False),
             BarColumn(bar_width=24),
             TextColumn(f"{known} rounds"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             console=console,
             transient=True,
             disable=not console.is_terminal,

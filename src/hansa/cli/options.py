@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hansa.errors import CertificateError, ConfigError, InputError
+from hansa.errors import ConfigError, InputError
+from hansa.runtime.own import VARIABLE
 
 if TYPE_CHECKING:
     from hansa.runtime.user import User
-
-VARIABLE = "HANSA_IDENTITY"
-"""The environment variable that names one's identity."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 DirectorAddress = Annotated[
@@ -33,17 +30,6 @@ IdentityFolder = Annotated[
 ]
 
 
-def own_identity(folder: Path | None) -> Path:
-    """The folder of one's identity: the one given, the environment's, or that of the user's settings."""
-    if folder is not None:
-        return folder
-    if said := os.environ.get(VARIABLE):
-        return Path(said)
-    import platformdirs
-
-    return platformdirs.user_config_path("hansa") / "identity"
-
-
 @contextmanager
 def connected(director: str | None, identity: Path | None) -> Iterator[User]:
     """A connection to a Director.
@@ -52,26 +38,10 @@ def connected(director: str | None, identity: Path | None) -> Iterator[User]:
         CertificateError: there is no identity, or it is no longer good.
         ConfigError: nobody says where the Director is.
     """
-    from hansa.pki import Identity
-    from hansa.pki.identity import KEY
-    from hansa.runtime.files import now
-    from hansa.runtime.remembered import remembered
+    from hansa.runtime.remembered import introduced
     from hansa.runtime.user import User
 
-    folder = own_identity(identity)
-    if not (folder / KEY).exists():
-        raise CertificateError(
-            "there is no identity in this folder",
-            where=str(folder),
-            hint=f"join with: hansa pki enroll INVITATION; or name another folder with --identity, or with {VARIABLE}",
-        )
-    mine = Identity.load(folder, now=now())
-    address = director or remembered(folder)
-    if address is None:
-        raise ConfigError(
-            "it is not known where the Director is", where=str(folder), hint="say it with --director HOST:PORT"
-        )
-    with User(address, mine) as user:
+    with User(*introduced(director, identity)) as user:
         yield user
 
 

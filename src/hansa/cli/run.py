@@ -1,20 +1,25 @@
-"""`hansa run`: run an experiment file."""
+"""`hansa run`: run an experiment file, in the simulator or in a real federation."""
 
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from hansa.cli.entries import document, line
-from hansa.core.loop import Step
-from hansa.errors import RunFailed
-from hansa.experiment import load_experiment, prepare_folder, save_results
-from hansa.federation import Federation
-from hansa.protocol import codec
+from hansa.cli.options import IdentityFolder
+from hansa.cli.submit import submit
+from hansa.errors import ConfigError, RunFailed
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from hansa.callbacks import Watched
+    from hansa.core.history import Entry
 
 
 def run(
@@ -26,31 +31,109 @@ def run(
     fast: Annotated[
         bool, typer.Option("--fast", help="Use every thread; last bits may differ from run to run.")
     ] = False,
+    federation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Run it in this real federation, on its owners' data, not in the simulator."
+        ),
+    ] = None,
+    owners: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, metavar="TOML", help="A file that names owners of data; instead of the file's `data`."
+        ),
+    ] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="Start the owners as a real federation of processes on this machine.")
+    ] = False,
+    identity: IdentityFolder = None,
 ) -> None:
-    """Run an experiment file in the simulator."""
+    """Run an experiment file: in the simulator, or with --federation or --local at the owners of the data."""
+    if fast and (local or federation):
+        raise ConfigError("--fast is for the simulator; a real federation computes in reference mode")
+    if federation is not None:
+        if local or owners is not None:
+            raise ConfigError("a real federation has owners of its own", hint="leave out --owners and --local")
+        submit(file, director=federation, identity=identity, out=out, as_json=as_json)
+    elif local:
+        _locally(file, owners, out, as_json=as_json)
+    else:
+        _simulate(file, owners, out, as_json=as_json, fast=fast)
+
+
+def _locally(file: Path, owners: Path | None, out: Path | None, *, as_json: bool) -> None:
+    """Start a federation for this run only."""
+    import tempfile
+
+    from hansa.data.owners import load_owners
+    from hansa.runtime.local import LocalFederation
+
+    if owners is None:
+        raise ConfigError("nobody says who the owners are", hint="name a file: --owners owners.toml")
+    console = Console(stderr=as_json, highlight=False)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hansa-local-")))
+        federation = stack.enter_context(LocalFederation(folder / "federation", load_owners(owners)))
+        with console.status("starting a Director and the Envoys"):
+            federation.create()
+            federation.up()
+        console.print(f"a Director and {len(federation.owners)} Envoys are up")
+        submit(
+            file,
+            director=federation.address,
+            identity=federation.folder / "user",
+            at_least=len(federation.owners),
+            out=out,
+            as_json=as_json,
+        )
+
+
+def _simulate(file: Path, owners: Path | None, out: Path | None, *, as_json: bool, fast: bool) -> None:
+    from hansa.cli.entries import document
+    from hansa.data.owners import load_owners, shards_of
+    from hansa.experiment import load_experiment, prepare_folder, save_results
+    from hansa.federation import Federation
+    from hansa.protocol import codec
+
     if out is not None:
         prepare_folder(out)
     console = Console(stderr=as_json, highlight=False)
     with console.status(f"loading {file}") as status:
         loaded = load_experiment(file)
-        federation = Federation.simulate(loaded.data(), mode="fast" if fast else "reference")
-
-        def follow(step: Step) -> None:
-            entry = step.history.entries[-1]
-            status.update(f"{loaded.experiment.name}: {step.history.rounds} rounds completed")
-            console.print(line(entry), soft_wrap=True)
-
+        data = loaded.data() if owners is None else shards_of(load_owners(owners))
+        simulated = Federation.simulate(data, mode="fast" if fast else "reference")
         try:
             with loaded.importing():
-                history = federation.run(loaded.experiment, follow)
+                done = simulated.run(loaded.experiment, callbacks=[_Lines(console, status)])
         except RunFailed as failure:
             if out is not None and failure.history is not None:
                 save_results(failure.history, out)
             raise
     if out is not None:
-        save_results(history, out)
+        done.download(out)
         console.print(f"wrote model.safetensors and history.json to {out}", soft_wrap=True)
     if as_json:
-        typer.echo(json.dumps(document(history), indent=1, allow_nan=False))
+        typer.echo(json.dumps(document(done.history), indent=1, allow_nan=False))
     else:
-        console.print(f"model sha256 {codec.digest(history.model)}", soft_wrap=True)
+        console.print(f"model sha256 {codec.digest(done.history.model)}", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """A callback: a line for every ask, and in a terminal how far the run is."""
+
+    console: Console
+    status: Status
+
+    def started(self, run: Watched) -> None:
+        self.status.update(run.name)
+
+    def entry(self, run: Watched, entry: Entry) -> None:
+        from hansa.cli.entries import line
+
+        of = "" if run.rounds is None else f" of {run.rounds}"
+        self.status.update(f"{run.name}: {run.history.rounds}{of} rounds completed")
+        self.console.print(line(entry), soft_wrap=True)
+
+    def ended(self, run: Watched) -> None:
+        """What is said in the end, the command says."""

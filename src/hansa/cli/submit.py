@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from pathlib import Path
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hansa.core.history import History
-    from hansa.experiment import Experiment
     from hansa.experiment.package import Package
     from hansa.runtime.user import User
 
@@ -72,17 +70,16 @@ def submit(
         prepare_folder(out)
     console = screen(as_json)
     with tempfile.TemporaryDirectory(prefix="hansa-submit-") as folder:
-        initial = Path(folder) / "initial.safetensors"
         with console.status(f"packing {file}"):
-            package = _packed(
+            package, initial = _packed(
                 file,
-                initial,
+                Path(folder),
                 name=name,
-                include=include or [],
-                requirements=require or [],
-                envoys=envoy or [],
+                include=include,
+                requirements=require,
+                envoys=envoy,
                 labels=split_pairs(label or [], "the label"),
-                at_least=at_least or max(1, len(set(envoy or []))),
+                at_least=at_least or len(set(envoy or [])),
             )
         with connected(director, identity) as user:
             if dry_run:
@@ -97,36 +94,15 @@ def submit(
             _ended(user, run, last, out, console, as_json)
 
 
-def _packed(file: Path, initial: Path, *, name: str, **choices: Any) -> Package:
-    """The package of an experiment file; its initial model is written beside it."""
+def _packed(file: Path, folder: Path, **choices: Any) -> tuple[Package, Path]:
+    """The package of an experiment file, and the file of its initial model; choices go before what the experiment says."""
     from hansa.experiment import load_experiment
-    from hansa.experiment.package import pack
-    from hansa.experiment.reference import threads
-    from hansa.protocol import codec
+    from hansa.federation.connected import packed
+    from hansa.federation.source import Source
 
     loaded = load_experiment(file)
-    with loaded.importing(), threads("reference"):  # as the simulator makes it, so that both start from the same bits
-        data = codec.encode(loaded.experiment.start())
-    initial.write_bytes(data)
-    return pack(
-        file,
-        initial=(hashlib.sha256(data).hexdigest(), len(data)),
-        name=name or loaded.experiment.name,
-        seed=loaded.experiment.seed,
-        rounds=_rounds(loaded.experiment),
-        **choices,
-    )
-
-
-def _rounds(experiment: Experiment) -> int | None:
-    """How many rounds there will be, if the algorithm, or one inside it, says so."""
-    algorithm: Any = experiment.algorithm
-    while algorithm is not None:
-        rounds = getattr(algorithm, "rounds", None)
-        if isinstance(rounds, int) and not isinstance(rounds, bool):
-            return rounds
-        algorithm = getattr(algorithm, "inner", None)
-    return None
+    with loaded.importing():
+        return packed(Source(file), loaded.experiment, folder, **choices)
 
 
 def _preview(package: Package, found: dict[str, Any], console: Console, as_json: bool) -> None:

@@ -30,11 +30,15 @@ class Field:
         shape: of one example, without the batch's axis.
         dtype: NumPy's name of it, such as "float32".
         classes: for labels, how many there are: every value lies in [0, classes).
+        range: for other numbers, the lowest and the highest value; None where nobody says.
+        missing: NaN is allowed, for a value that is missing; whoever trains must know what to do about it.
     """
 
     shape: tuple[int, ...]
     dtype: str
     classes: int | None = None
+    range: tuple[float, float] | None = None
+    missing: bool = False
 
 
 Schema = Mapping[str, Field]
@@ -102,6 +106,12 @@ def _check_values(dataset: ClientDataset, name: str, field: Field, probe: np.nda
         return
     count, index, value = faults
     times = "1 value is" if count == 1 else f"{count} values are"
+    if field.range is not None and np.isfinite(value):
+        raise DataError(
+            f"{times} outside of [{field.range[0]:g}, {field.range[1]:g}], the first is {value} in example {index}",
+            where=where,
+            hint="clip them, or declare a wider range",
+        )
     if field.classes is None or not np.isfinite(value):
         raise DataError(
             f"{times} NaN or infinite, the first in example {index}",
@@ -139,7 +149,10 @@ def _bad(values: np.ndarray[Any, Any], field: Field) -> npt.NDArray[np.bool_] | 
         bad = ~((values >= 0) & (values < field.classes))
     # By name, because bfloat16 and its like are no kin of np.floating.
     elif "float" in values.dtype.name or "complex" in values.dtype.name:
-        bad = ~np.isfinite(values)
+        bad = np.isinf(values) if field.missing else ~np.isfinite(values)
+    if field.classes is None and field.range is not None and values.dtype.kind in "iuf":
+        outside = (values < field.range[0]) | (values > field.range[1])
+        bad = outside if bad is None else bad | outside
     return bad
 
 

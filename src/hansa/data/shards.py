@@ -20,24 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hansa.core.population import ClientId
-from hansa.data.columns import MASK
 from hansa.data.dataset import ClientDataset
+from hansa.data.documents import count_of, object_of, schema_from_json, schema_to_json, wrong
 from hansa.data.schema import Field, Schema, check
 from hansa.errors import ConfigError, DataError, HansaError, InputError
 
 SPLITS = ("train", "test")
 """The methods of a descriptor that give examples, and the names of the splits that they give."""
 
-MOST, LONGEST, LARGEST = 10_000, 4_000, 2**53
-"""Bounds on an announcement: clients or fields, characters of its description, any number in it."""
+LONGEST = 4_000
+"""How many characters a description may have."""
 
-_DTYPE = re.compile(
-    r"bool|u?int(8|16|32|64)|b?float16|float(32|64)|float8_\w{1,20}|complex(64|128)|(str|bytes|datetime)\d{0,9}(\[\w{1,4}\])?",
-    re.ASCII,
-)
 _CLIENT = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _HOME = os.path.join(Path(__file__).parents[1], "")
@@ -119,22 +113,22 @@ class ShardFacts:
             DataError: a key is missing or unknown, a value is of the wrong type or beyond the bounds, or a client is not
                 the announcing Envoy's own.
         """
-        facts = _object(document, "the announcement", ("name", "description", "schema", "clients"))
+        facts = object_of(document, "the announcement", ("name", "description", "schema", "clients"))
         name, description = facts["name"], facts["description"]
         if not _named(name):
-            raise _wrong("name", "a name", name)
+            raise wrong("name", "a name", name)
         plain = isinstance(description, str) and re.sub(r"[\n\t]", "", description).isprintable()
         if not plain or len(description) > LONGEST:
-            raise _wrong("description", f"plain text of at most {LONGEST} characters", description)
+            raise wrong("description", f"plain text of at most {LONGEST} characters", description)
         clients = {}
-        for client, examples in _object(facts["clients"], "clients").items():
+        for client, examples in object_of(facts["clients"], "clients").items():
             envoy, slash, part = client.partition("/")
             if envoy != name or (slash and not _named(part)):
-                raise _wrong("clients", f"{name!r} or an id such as '{name}/ward-1'", client)
+                raise wrong("clients", f"{name!r} or an id such as '{name}/ward-1'", client)
             where = f"clients.{client}"
-            clients[client] = {s: _count(n, where, 1) for s, n in _object(examples, where, (), SPLITS).items()}
+            clients[client] = {s: count_of(n, where, 1) for s, n in object_of(examples, where, (), SPLITS).items()}
         if not clients:
-            raise _wrong("clients", "at least one client", clients)
+            raise wrong("clients", "at least one client", clients)
         return cls(name, description, schema_from_json(facts["schema"]), clients)
 
 
@@ -147,12 +141,12 @@ def hosted(descriptor: ShardDescriptor, name: str) -> dict[ClientId, ShardDescri
     with _owners_code("clients()", DataError):
         clients: Any = descriptor.clients()
     if not isinstance(clients, Mapping):
-        raise _wrong("clients()", "a mapping of name to ShardDescriptor", type(clients))
+        raise wrong("clients()", "a mapping of name to ShardDescriptor", type(clients))
     for client, shard in clients.items():
         if not _named(client):
-            raise _wrong("clients()", "a name of small letters, digits, '.', '_' and '-', at most 63 of them", client)
+            raise wrong("clients()", "a name of small letters, digits, '.', '_' and '-', at most 63 of them", client)
         if not isinstance(shard, ShardDescriptor):
-            raise _wrong(f"clients(), {client!r}", "a ShardDescriptor", type(shard))
+            raise wrong(f"clients(), {client!r}", "a ShardDescriptor", type(shard))
     return {f"{name}/{client}": shard for client, shard in clients.items()} if clients else {name: descriptor}
 
 
@@ -178,7 +172,7 @@ def announce(
         schema: Any = descriptor.schema
     if not isinstance(schema, Mapping) or not all(isinstance(each, Field) for each in schema.values()):
         what = "a mapping of name to Field, such as {'y': Field((), 'int64', classes=10)}"
-        raise _wrong(f"{type(descriptor).__name__}.schema", what, type(schema))
+        raise wrong(f"{type(descriptor).__name__}.schema", what, type(schema))
     # Read back, so that nobody announces what nobody would accept.
     schema = schema_from_json(schema_to_json(schema))
     if expected is not None:
@@ -261,41 +255,6 @@ def beside(folder: Path) -> Iterator[None]:
             sys.path.remove(home)
 
 
-def schema_to_json(schema: Schema) -> dict[str, Any]:
-    """A schema as a JSON object, and as its TOML tables say it: `{"y": {"shape": [], "dtype": "int64", "classes": 10}}`."""
-    document: dict[str, Any] = {}
-    for name, field in schema.items():
-        shape: Any = field.shape
-        document[name] = {"shape": list(shape) if isinstance(shape, tuple) else shape, "dtype": field.dtype}
-        if field.classes is not None:
-            document[name]["classes"] = field.classes
-    return document
-
-
-def schema_from_json(document: object) -> Schema:
-    """The schema that `schema_to_json` wrote, or that a file says in `[schema.x]` tables.
-
-    Raises:
-        DataError: names the field with a key that is missing or unknown, or with a value that cannot be.
-    """
-    schema: dict[str, Field] = {}
-    for name, each in _object(document, "schema").items():
-        where = f"schema.{name}"
-        if not 0 < len(name) <= 200 or not name.isprintable() or name == MASK:
-            raise _wrong("schema", "a field's name", name)
-        field = _object(each, where, ("shape", "dtype"), ("classes",))
-        if not isinstance(field["shape"], list) or len(field["shape"]) > 32:
-            raise _wrong(f"{where}.shape", "a list of at most 32 whole numbers, such as [1, 28, 28]", field["shape"])
-        shape = tuple(_count(size, f"{where}.shape") for size in field["shape"])
-        if not isinstance(field["dtype"], str) or not _DTYPE.fullmatch(field["dtype"]):
-            raise _wrong(f"{where}.dtype", "NumPy's name of a dtype, such as 'float32'", field["dtype"])
-        classes = _count(field["classes"], f"{where}.classes", 1) if "classes" in field else None
-        schema[name] = Field(shape, field["dtype"], classes)
-    if not schema:
-        raise _wrong("schema", "at least one field", document)
-    return schema
-
-
 # --- how the owner's code is called
 
 
@@ -305,7 +264,7 @@ def _examples(shard: ShardDescriptor, client: ClientId, schema: Schema) -> dict[
         with _owners_code(f"{split}()", DataError, client):
             dataset = getattr(shard, split)()
         if dataset is not None and not isinstance(dataset, ClientDataset):
-            raise _wrong(f"{split}() of client {client!r}", "a ClientDataset or None", type(dataset))
+            raise wrong(f"{split}() of client {client!r}", "a ClientDataset or None", type(dataset))
         if dataset is not None and len(dataset):
             with _owners_code(f"a transform of {split}()", DataError, client, but=HansaError):
                 check(dataset, schema, client=client, origin="the descriptor's own schema")
@@ -364,27 +323,6 @@ def _is_anothers(name: str, folder: Path) -> bool:
     return str(home) not in sys.path and home.resolve() != folder
 
 
-# --- reading what others wrote
-
-
-def _object(value: object, where: str, needed: tuple[str, ...] = (), may: tuple[str, ...] = ()) -> dict[str, Any]:
-    """`value`, if it is an object with the keys needed and none besides but those that may be; any, where no key is named."""
-    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value) or len(value) > MOST:
-        raise _wrong(where, f"an object with at most {MOST} names", value)
-    known = (*needed, *may)
-    for key in [*needed, *value] if known else ():
-        if key not in value or key not in known:
-            what = "unknown key" if key in value else "there is no"
-            raise DataError(f"{what} {key!r:.80}", where=where, hint=f"the keys are {', '.join(known)}")
-    return value
-
-
-def _count(value: object, where: str, least: int = 0) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= LARGEST:
-        raise _wrong(where, f"a whole number from {least} to 2**53", value)
-    return int(value)
-
-
 def _named(value: object) -> bool:
     """Whether it can be an Envoy's name or a client's: as `hansa.protocol.peer.checked_name`, which is above this room."""
     return isinstance(value, str) and bool(_CLIENT.fullmatch(value)) and ".." not in value
@@ -392,9 +330,3 @@ def _named(value: object) -> bool:
 
 def _said(field: Field) -> str:
     return f"{field.dtype} of shape {tuple(field.shape)}" + (f" in {field.classes} classes" if field.classes else "")
-
-
-def _wrong(where: str, expected: str, found: object) -> DataError:
-    kind = found if isinstance(found, type) else type(found)
-    shown = f"{found!r:.80}" if isinstance(found, str | int | float) else kind.__name__
-    return DataError(f"expected {expected}, found {shown}", where=where, hint="correct it and try again")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
+from hansa.callbacks import Watched
 from hansa.core.history import FEDERATED, Entry, History
-from hansa.core.loop import Step
 from hansa.core.metrics import ConfusionMatrix
 from hansa.data import FederatedData
 from hansa.demo.scenario import GROUPS, OWNERS, POOLED, Scenario
@@ -148,10 +148,24 @@ def play(scenario: Scenario, listener: Listener, clock: Callable[[], float], fed
 
 
 def _run(experiment: Experiment, data: FederatedData, follow: Callable[[Entry, int], None]) -> History:
-    def on_step(step: Step) -> None:
-        follow(step.history.entries[-1], step.history.rounds)
+    return Federation.simulate(data).run(experiment, callbacks=[_Follow(follow)]).history
 
-    return Federation.simulate(data).run(experiment, on_step)
+
+@dataclass(frozen=True)
+class _Follow:
+    """A callback that passes each entry on, with the rounds completed."""
+
+    follow: Callable[[Entry, int], None]
+
+    def started(self, run: Watched) -> None:
+        """Nothing yet."""
+
+    def entry(self, run: Watched, entry: Entry) -> None:
+        """An ask has closed."""
+        self.follow(entry, run.history.rounds)
+
+    def ended(self, run: Watched) -> None:
+        """Nothing more."""
 
 
 def _following(part: str, rounds: int, listener: Listener) -> Callable[[Entry, int], None]:

@@ -14,12 +14,13 @@ import platformdirs
 
 from hansa.core.history import Entry, History
 from hansa.data.datasets import FOLDER
+from hansa.data.owners import Owner
 from hansa.demo.scenario import EVALUATOR, OWNERS, Scenario
 from hansa.errors import ChildDied
 from hansa.experiment.package import Package, pack
 from hansa.experiment.reference import threads
 from hansa.protocol import codec
-from hansa.runtime.local import LocalFederation, LocalOwner
+from hansa.runtime.local import LocalFederation
 
 SHARD = "hansa.demo.shard:DigitsShard"
 
@@ -66,10 +67,10 @@ def run(scenario: Scenario, tell: Callable[[str], None], follow: Callable[[Entry
         return history
 
 
-def _owners(scenario: Scenario) -> list[LocalOwner]:
+def _owners(scenario: Scenario) -> list[Owner]:
     data = os.environ.get(FOLDER) or str(Path(platformdirs.user_cache_dir("hansa")) / "datasets")
     shared = {"dataset": scenario.dataset, "folder": str(Path(data).absolute()), "seed": scenario.seed}
-    return [LocalOwner(name, SHARD, {"owner": name, **shared}) for name in (*OWNERS, EVALUATOR)]
+    return [Owner(name, SHARD, {"owner": name, **shared}) for name in (*OWNERS, EVALUATOR)]
 
 
 def _begun(scenario: Scenario, path: Path) -> subprocess.Popen[bytes]:

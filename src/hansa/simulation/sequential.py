@@ -35,6 +35,21 @@ class Visit:
         return f"{self.ask.round}/{self.ask.work}/{self.occurrence}"
 
 
+@dataclass(frozen=True)
+class ExecutorState:
+    """What an executor remembers between two asks: with a `Progress`, all that is needed to go on to the same bits.
+
+    Attributes:
+        visits: how often each client was asked for each work in each round: (client, round, work, times).
+        private: the clients' private states.
+        in_flight: the visits whose answers count in a later ask, by work.
+    """
+
+    visits: tuple[tuple[ClientId, int, str, int], ...]
+    private: Mapping[ClientId, Tree]
+    in_flight: Mapping[str, tuple[Visit, ...]]
+
+
 class SequentialExecutor:
     """Carries asks out in the order of their cohorts.
 
@@ -64,6 +79,21 @@ class SequentialExecutor:
         self._in_flight: dict[str, deque[Visit]] = {}
         self._visits: Counter[tuple[ClientId, int, str]] = Counter()
         self._private: dict[ClientId, PrivateState[Tree, Update]] = {}
+
+    @property
+    def state(self) -> ExecutorState:
+        """Where it stands between two asks."""
+        return ExecutorState(
+            tuple((*before, times) for before, times in self._visits.items()),
+            {client: private.current for client, private in self._private.items()},
+            {work: tuple(queue) for work, queue in self._in_flight.items() if queue},
+        )
+
+    def restore(self, state: ExecutorState) -> None:
+        """Go on from there."""
+        self._visits = Counter({(client, round_, work): times for client, round_, work, times in state.visits})
+        self._private = {client: PrivateState[Tree, Update](tree) for client, tree in state.private.items()}
+        self._in_flight = {work: deque(visits) for work, visits in state.in_flight.items()}
 
     def population(self) -> Population:
         """Everyone who is not in flight."""

@@ -15,13 +15,14 @@ import pytest
 
 import hansa
 from hansa.data import FederatedData
+from hansa.data.owners import Owner
 from hansa.experiment.package import Package, pack
 from hansa.pki import Identity
 from hansa.protocol import codec
 from hansa.protocol.messages import Request
 from hansa.protocol.peer import Role
 from hansa.runtime.files import now
-from hansa.runtime.local import DIRECTOR, LocalFederation, LocalOwner
+from hansa.runtime.local import DIRECTOR, LocalFederation
 from hansa.runtime.points import VARIABLE
 from hansa.runtime.user import User
 from hansa.testing import blobs
@@ -34,8 +35,8 @@ PATIENCE = 120.0
 
 OVER = ("finished", "failed", "cancelled")
 
-ALICE = LocalOwner("alice", "shards:One", {"client": "0"}, OWNED)
-BOB = LocalOwner("bob", "shards:Two", {"first": "1", "second": "2"}, OWNED)
+ALICE = Owner("alice", "shards:One", {"client": "0"}, OWNED)
+BOB = Owner("bob", "shards:Two", {"first": "1", "second": "2"}, OWNED)
 CLIENTS = {"alice": "0", "bob/a": "1", "bob/b": "2"}
 """Which cloud each client of Alice and Bob holds."""
 
@@ -227,7 +228,7 @@ def simulate(entry: Path, clients: Mapping[str, str]) -> hansa.History:
         {client: everybody.test[cloud] for client, cloud in clients.items()},
     )
     with loaded.importing():
-        return hansa.Federation.simulate(data).run(loaded.experiment)
+        return hansa.Federation.simulate(data).run(loaded.experiment).history
 
 
 class MakeLive(Protocol):
@@ -235,7 +236,7 @@ class MakeLive(Protocol):
 
     def __call__(
         self,
-        owners: Sequence[LocalOwner] = (ALICE, BOB),
+        owners: Sequence[Owner] = (ALICE, BOB),
         *,
         director: Mapping[str, str] | None = None,
         envoy: Mapping[str, str] | None = None,
@@ -268,7 +269,7 @@ def make_live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeLive]:
     made: list[LocalFederation] = []
 
     def make(
-        owners: Sequence[LocalOwner] = (ALICE, BOB),
+        owners: Sequence[Owner] = (ALICE, BOB),
         *,
         director: Mapping[str, str] | None = None,
         envoy: Mapping[str, str] | None = None,

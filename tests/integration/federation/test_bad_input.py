@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import hansa
+from hansa.data.owners import Owner
 from hansa.errors import CertificateError, FederationError, HansaError, NotConnected, ProtocolError
 from hansa.pki import Authority, Identity
 from hansa.pki.certificates import expiry
@@ -36,7 +37,6 @@ from hansa.protocol.messages import (
 )
 from hansa.protocol.peer import Role
 from hansa.runtime.files import now
-from hansa.runtime.local import LocalOwner
 from hansa.runtime.user import User
 from hansa.transport.credentials import Credentials
 from hansa.transport.grpc.client import GrpcConnection
@@ -251,7 +251,7 @@ def test_an_upload_that_is_not_what_its_name_says_and_one_beyond_the_limit(live:
 
 
 def test_an_owner_whose_descriptor_raises_is_told_and_nobody_else(live: Live) -> None:
-    live.local.add(LocalOwner("wrong", "shards:One", {"client": "no such cloud"}, Path(__file__).parent / "owned"))
+    live.local.add(Owner("wrong", "shards:One", {"client": "no such cloud"}, Path(__file__).parent / "owned"))
     live.local.start("wrong")
     process = live.local.processes["wrong"]
     live.until("the Envoy gives up", lambda: process.poll() is not None)

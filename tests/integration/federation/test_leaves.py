@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from hansa.core.history import Entry
-from hansa.runtime.local import DIRECTOR, LocalOwner
+from hansa.data.owners import Owner
+from hansa.runtime.local import DIRECTOR
 
 if TYPE_CHECKING:
     from tests.integration.federation.conftest import Live, MakeLive
@@ -29,11 +30,11 @@ FAILING = ("message", "arguments", "locals", "cause", "group", "note", "exit", "
 QUIET = ("print", "log", "file")
 
 
-def owner(folder: Path) -> LocalOwner:
+def owner(folder: Path) -> Owner:
     """An owner whose data are marked."""
     file = folder / f"{NAME}.csv"
     file.write_text(NUMBER)
-    return LocalOwner("alice", "shards:Marked", {"client": "0", "file": str(file)}, HERE / "owned")
+    return Owner("alice", "shards:Marked", {"client": "0", "file": str(file)}, HERE / "owned")
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from hansa.data.owners import Owner
 from hansa.runtime.files import now
-from hansa.runtime.local import LocalFederation, LocalOwner
+from hansa.runtime.local import LocalFederation
 
 OWNED = Path(__file__).parent / "owned"
 
 
 def test_it_ends_and_its_log_says_why(tmp_path: Path) -> None:
-    with LocalFederation(
-        tmp_path / "federation", [LocalOwner("alice", "shards:One", {"client": "0"}, OWNED)]
-    ) as federation:
+    with LocalFederation(tmp_path / "federation", [Owner("alice", "shards:One", {"client": "0"}, OWNED)]) as federation:
         federation.create()
         federation.up()
         federation.authority.revoke("alice", now=now())

@@ -6,7 +6,8 @@ import signal
 import time
 from pathlib import Path
 
-from hansa.runtime.local import LocalFederation, LocalOwner
+from hansa.data.owners import Owner
+from hansa.runtime.local import LocalFederation
 from hansa.runtime.user import User
 
 OWNED = Path(__file__).parent / "owned"
@@ -20,7 +21,7 @@ def comes_to(user: User, online: bool) -> None:
 
 
 def test_it_is_shown_as_gone_and_comes_back_when_it_goes_on(tmp_path: Path) -> None:
-    owners = [LocalOwner("alice", "shards:One", {"client": "0"}, OWNED)]
+    owners = [Owner("alice", "shards:One", {"client": "0"}, OWNED)]
     with LocalFederation(
         tmp_path / "federation", owners, change_director=lambda text: text.replace('beat = "20 s"', 'beat = "1 s"')
     ) as federation:

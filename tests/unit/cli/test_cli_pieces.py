@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hansa.cli.options import own_identity, parameters, split_pairs
+from hansa.cli.options import parameters, split_pairs
 from hansa.cli.process import JsonLines
 from hansa.cli.screen import lasting, plain, sized
 from hansa.cli.shard_example import missing_module, shard_example
 from hansa.data.shards import announce, load_descriptor
 from hansa.errors import ConfigError
+from hansa.runtime.own import own_identity
 
 
 def test_parameters_are_what_toml_takes_them_for_and_else_text() -> None:

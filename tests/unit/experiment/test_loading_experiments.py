@@ -48,7 +48,7 @@ def test_a_file_gives_its_experiment_and_its_data(tmp_path: Path) -> None:
     assert loaded.path == path
     assert (loaded.experiment.name, loaded.experiment.seed) == ("mine", 4)
     assert loaded.data().clients == ("0", "1")
-    assert Federation.simulate(loaded.data()).run(loaded.experiment).rounds == 2
+    assert Federation.simulate(loaded.data()).run(loaded.experiment).history.rounds == 2
 
 
 def test_data_may_be_a_function_that_is_called_only_when_it_is_wanted(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_work_may_import_a_neighbour_when_it_runs(tmp_path: Path) -> None:
     )
     loaded, path = load_experiment(written(tmp_path, text)), list(sys.path)
     with loaded.importing():
-        assert Federation.simulate(loaded.data()).run(loaded.experiment).rounds == 1
+        assert Federation.simulate(loaded.data()).run(loaded.experiment).history.rounds == 1
     assert sys.path == path
 
 

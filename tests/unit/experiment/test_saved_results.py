@@ -26,7 +26,7 @@ MODEL = NumpyMLP((5, 4, 3))
 def history() -> History:
     evaluation = Evaluation(MODEL, {"confusion": confusion_matrix})
     algorithm = Evaluated(FedAvg(LocalTraining(MODEL, SGD(0.1), epochs=1), 2), evaluation, owners=True)
-    return Federation.simulate(blobs(2)).run(Experiment(MODEL, algorithm, seed=3))
+    return Federation.simulate(blobs(2)).run(Experiment(MODEL, algorithm, seed=3)).history
 
 
 def test_a_run_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_run_that_measured_nan_can_be_saved(tmp_path: Path) -> None:
     algorithm = Evaluated(FedAvg(LocalTraining(MODEL, SGD(0.1), epochs=1), 0), Evaluation(MODEL))
     with np.errstate(all="ignore"):
         try:
-            run = Federation.simulate(blobs(2)).run(Experiment(MODEL, algorithm, initial=broken))
+            run = Federation.simulate(blobs(2)).run(Experiment(MODEL, algorithm, initial=broken)).history
         except Exception as failure:  # noqa: BLE001 - whichever way it ends, it left a History
             run = failure.history  # type: ignore[attr-defined]  # a RunFailed
     assert np.isnan(run.entries[0].metrics.value("loss"))

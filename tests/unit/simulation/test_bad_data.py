@@ -27,7 +27,7 @@ TORCH = TorchModel(lambda: nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4
 
 
 def run(algorithm: Any, data: Any = DATA, model: Any = MODEL) -> History:
-    return Federation.simulate(data).run(Experiment(model, algorithm))
+    return Federation.simulate(data).run(Experiment(model, algorithm)).history
 
 
 def failing(algorithm: Any, data: Any = DATA, model: Any = MODEL) -> RunFailed:

@@ -41,7 +41,7 @@ MLP = NumpyMLP((5, 8, 3))
 
 def run(model: Any, seed: int = 0, **options: Any) -> History:
     algorithm = Evaluated(FedAvg(LocalTraining(model, Adam(0.01), batch_size=7, epochs=2), 3), Evaluation(model))
-    return Federation.simulate(DATA, **options).run(Experiment(model, algorithm, seed=seed))
+    return Federation.simulate(DATA, **options).run(Experiment(model, algorithm, seed=seed)).history
 
 
 @pytest.mark.parametrize("model", [CNN, MLP], ids=["PyTorch with dropout", "NumPy"])
@@ -86,7 +86,7 @@ def wide():
 
 for model in (TorchModel(wide, F.cross_entropy), NumpyMLP((64, 512, 3))):
     algorithm = FedAvg(LocalTraining(model, SGD(0.05), batch_size=100, epochs=1), 2)
-    print(codec.digest(Federation.simulate(data).run(Experiment(model, algorithm, seed=3)).model))
+    print(codec.digest(Federation.simulate(data).run(Experiment(model, algorithm, seed=3)).history.model))
 """
 
 
@@ -152,7 +152,7 @@ def test_a_run_computes_with_one_thread_and_puts_back_what_there_was(rounds: int
 @pytest.mark.usefixtures("two_threads")
 def test_fast_mode_leaves_the_threads_alone() -> None:
     before, work = counts(), Watching()
-    history = Federation.simulate(DATA, mode="fast").run(Experiment(MLP, FedAvg(work, 1)))
+    history = Federation.simulate(DATA, mode="fast").run(Experiment(MLP, FedAvg(work, 1))).history
     assert work.seen[0] == before
     assert history.mode == "fast"
     assert history.environment["threads"] == "any"
@@ -185,12 +185,10 @@ def test_a_mode_that_there_is_not_is_refused() -> None:
 
 
 def test_steps_are_told_as_they_are_made() -> None:
-    told: list[tuple[str, int, int]] = []
     algorithm = Evaluated(FedAvg(LocalTraining(MLP, SGD(0.1), epochs=1), 2), Evaluation(MLP))
-    history = Federation.simulate(DATA).run(
-        Experiment(MLP, algorithm),
-        lambda step: told.append((step.ask.work, step.history.rounds, len(step.history.entries))),
-    )
+    run = Federation.simulate(DATA).run(Experiment(MLP, algorithm), wait=False)
+    history = run.wait().history
+    told = [(e.entry.work, e.entry.round, n) for n, e in enumerate(run.stream(), 1) if e.entry is not None]
     assert told == [("evaluate", 0, 1), ("train", 1, 2), ("evaluate", 1, 3), ("train", 2, 4), ("evaluate", 2, 5)]
     assert len(history.entries) == 5
     assert all(entry.seconds >= 0 for entry in history.entries)
@@ -198,8 +196,10 @@ def test_steps_are_told_as_they_are_made() -> None:
 
 def test_a_run_begins_from_the_parameters_that_it_is_given() -> None:
     initial = {name: leaf + 1 for name, leaf in MLP.init(key(0)).items()}
-    history = Federation.simulate(DATA).run(
-        Experiment(MLP, FedAvg(LocalTraining(MLP, SGD(1e-30), epochs=1), 1), initial=initial)
+    history = (
+        Federation.simulate(DATA)
+        .run(Experiment(MLP, FedAvg(LocalTraining(MLP, SGD(1e-30), epochs=1), 1), initial=initial))
+        .history
     )
     assert all(np.allclose(history.model[name], leaf) for name, leaf in initial.items())
 
@@ -207,5 +207,5 @@ def test_a_run_begins_from_the_parameters_that_it_is_given() -> None:
 def test_plain_mappings_of_data_sets_are_simulated_too() -> None:
     mapping = {client: DATA[client] for client in DATA}
     algorithm = FedAvg(LocalTraining(MLP, SGD(0.1), epochs=1), 1)
-    one, other = (Federation.simulate(data).run(Experiment(MLP, algorithm)) for data in (DATA, mapping))
+    one, other = (Federation.simulate(data).run(Experiment(MLP, algorithm)).history for data in (DATA, mapping))
     assert codec.digest(one.model) == codec.digest(other.model)

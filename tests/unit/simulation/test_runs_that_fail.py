@@ -47,7 +47,7 @@ class Misbehaving:
 
 
 def run(algorithm: Any, data: Any = DATA, model: Any = MODEL) -> History:
-    return Federation.simulate(data).run(Experiment(model, algorithm))
+    return Federation.simulate(data).run(Experiment(model, algorithm)).history
 
 
 def failing(algorithm: Any, data: Any = DATA, model: Any = MODEL) -> RunFailed:

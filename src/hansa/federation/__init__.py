@@ -1,0 +1,7 @@
+"""The composition root: where experiments run. `Federation.simulate(...)` and `Federation.connect(...)`, one interface."""
+
+from hansa.federation.federation import Federation
+from hansa.federation.run import EnvoyInfo, Run, RunEvent, RunStatus
+from hansa.federation.simulated import SimulatedFederation, SimulatedRun
+
+__all__ = ["EnvoyInfo", "Federation", "Run", "RunEvent", "RunStatus", "SimulatedFederation", "SimulatedRun"]

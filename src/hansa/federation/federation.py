@@ -1,0 +1,91 @@
+"""The Federation: where experiments run. This is where the parts are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from hansa.callbacks import Callback
+from hansa.data import ClientDataset, FederatedData
+from hansa.data.schema import Schema
+from hansa.experiment import Experiment
+from hansa.experiment.reference import Mode
+from hansa.federation.run import EnvoyInfo, Run
+from hansa.federation.simulated import SimulatedFederation
+
+if TYPE_CHECKING:
+    from hansa.federation.connected import ConnectedFederation
+
+
+class Federation(Protocol):
+    """Runs experiments: `Federation.simulate(data)` in this process, `Federation.connect("host:port")` at their owners."""
+
+    def envoys(self) -> Sequence[EnvoyInfo]:
+        """The owners of data: who is online, what an example of theirs looks like, how many they have."""
+        ...
+
+    @property
+    def schema(self) -> Schema:
+        """What every owner's examples look like. Raises `DataError` where nobody has said."""
+        ...
+
+    def dummy_data(self, n: int = 32, *, seed: int = 0) -> FederatedData:
+        """Made-up examples that look like the owners', for debugging here: the same clients, shapes, dtypes and classes."""
+        ...
+
+    def run(self, experiment: Experiment, *, wait: bool = True, callbacks: Sequence[Callback] = ()) -> Run:
+        """Run an experiment.
+
+        Args:
+            experiment: what to run.
+            wait: until it is over; otherwise it goes on while you do something else.
+            callbacks: are told what happens.
+
+        Raises:
+            RunFailed: it ended early; the error's History reports the round and holds the last good model.
+        """
+        ...
+
+    def runs(self) -> Sequence[Run]:
+        """All runs that you may see, the newest last."""
+        ...
+
+    def run_by_id(self, id: str) -> Run:  # noqa: A002 - what it is
+        """One of them. Raises `UnknownName`."""
+        ...
+
+    @staticmethod
+    def simulate(
+        data: FederatedData | Mapping[str, ClientDataset], *, mode: Mode = "reference", device: str = "cpu"
+    ) -> SimulatedFederation:
+        """A federation whose clients are simulated one after the other in this process.
+
+        Args:
+            data: what the clients hold.
+            mode: "reference" gives the same bits whenever it is repeated; "fast" lets libraries use every thread.
+            device: what there is to compute on besides the processor, in the framework's words, such as "cuda".
+
+        Raises:
+            DataError: a client of the training split has no examples.
+        """
+        return SimulatedFederation(
+            data if isinstance(data, FederatedData) else FederatedData(data), mode=mode, device=device
+        )
+
+    @staticmethod
+    def connect(address: str | None = None, *, identity: Path | str | None = None) -> ConnectedFederation:
+        """A real federation, by its Director; close it, or use it in a `with` block.
+
+        Args:
+            address: the Director's, `host:port`; unless given, the one that you enrolled with.
+            identity: the folder of your key and certificate; unless given, what HANSA_IDENTITY says, or the folder that
+                `hansa pki enroll` uses.
+
+        Raises:
+            CertificateError: there is no identity, or it is no longer good.
+            NotConnected: nobody answers.
+        """
+        from hansa.federation.connected import ConnectedFederation
+
+        return ConnectedFederation.dial(address, identity)

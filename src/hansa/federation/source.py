@@ -1,0 +1,64 @@
+"""Which source an experiment has: the script or the notebook in which it was made, and of it what the experiment needs.
+
+What is shipped to an owner is a text that they can read, never a pickled object.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from hansa.errors import ExperimentFileError
+from hansa.experiment import Experiment
+from hansa.experiment.notebook import export, export_notebook
+from hansa.experiment.notebook.exporting import ENTRY
+
+
+@dataclass(frozen=True)
+class Source:
+    """An experiment's source.
+
+    Attributes:
+        entry: the file; its neighbours are shipped with it where they are imported.
+        text: what is shipped instead of the file's own content; None for that.
+    """
+
+    entry: Path
+    text: str | None = None
+
+
+def source_of(experiment: Experiment, depth: int) -> Source:
+    """The source of an experiment that was made by the caller's module.
+
+    Args:
+        experiment: the object.
+        depth: how many calls above the function that calls this the caller is.
+
+    Raises:
+        ExperimentFileError: it is bound to no name at the top of the script or the notebook, or what it needs cannot be
+            exported; says what.
+    """
+    names = sys._getframe(depth + 1).f_globals  # the caller's module, as `warnings.warn(stacklevel=...)` finds it
+    bound = [name for name, value in names.items() if value is experiment and not name.startswith("_")]
+    notebook = "get_ipython" in names and "In" in names
+    file = names.get("__file__")
+    where = "the notebook" if notebook else str(file or "this session")
+    if not notebook and (file is None or not Path(str(file)).is_file()):
+        raise ExperimentFileError(
+            "there is no source to ship: the experiment was made neither in a file nor in a notebook",
+            where=where,
+            hint="write it to a file, and pass source=PATH",
+        )
+    if not bound:
+        raise ExperimentFileError(
+            "the experiment has no name of its own, so its source cannot be told from the rest",
+            where=where,
+            hint="write `experiment = hansa.Experiment(...)` at the top of the file, not in a function, or pass source=PATH",
+        )
+    if notebook:
+        return Source(Path.cwd() / ENTRY, export_notebook(bound[0]).text)
+    # What the experiment needs of the script, not the whole of it: the rest submits, or shows.
+    script = Path(str(file))
+    text = export([script.read_text(encoding="utf-8")], bound[0], folder=script.parent).text
+    return Source(script, text)
