@@ -90,6 +90,7 @@ from .rules.moments import Moments as Moments
 from .rules.trees import JoinedTrees as JoinedTrees
 from .training.auc import auc as auc
 from .training.boosting import LocalBoosting as LocalBoosting
+from .training.chain import chain as chain
 from .training.evaluation import Evaluation as Evaluation
 from .training.evaluation import TopK as TopK
 from .training.evaluation import accuracy as accuracy
@@ -106,6 +107,8 @@ from .training.schedules import ExponentialDecay as ExponentialDecay
 from .training.schedules import Warmup as Warmup
 from .training.sklearn import SklearnTraining as SklearnTraining
 from .training.standardising import Standardiser as Standardiser
+from .training.task import task as task
+from .training.tasks import Tasks as Tasks
 
 __all__: list[str]  # noqa: PYI035 - it holds the names imported above, see __init__.py
 __version__: str

@@ -100,7 +100,7 @@ class Evaluated:
         owners: dict[str, Tree] = {}
         if self._keeps_owners(reply.work, self.round(state) + 1):
             changes = tree.parts(tree.part(reply.aggregate, "second"))
-            owners = {client: tree.moved(self.params(state), change) for client, change in changes.items()}
+            owners = {client: self._own(state, change) for client, change in changes.items()}
             reply = replace(reply, aggregate=tree.part(reply.aggregate, "first"))
         state = replace(state, inner=self.inner.tell(state.inner, reply))
         completed = self.round(state)
@@ -119,6 +119,11 @@ class Evaluated:
     @property
     def _held(self) -> str:
         return self.split or str(getattr(self.work, "split", None) or "test")
+
+    def _own(self, state: EvaluatedState, change: Tree) -> Tree:
+        """A trainer's own model; what an update carries besides it, such as an optimiser's state, is none of a model."""
+        params = self.params(state)
+        return tree.moved(params, {name: change[name] for name in params})
 
     def _due(self, completed: int) -> bool:
         return completed % self.every == 0 if self.rounds is None else completed in self.rounds

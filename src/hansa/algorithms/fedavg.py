@@ -12,28 +12,30 @@ S. Reddi et al., Adaptive Federated Optimization, ICLR 2021, Algorithms 1 and 2 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from hansa.algorithms.server import server_init, server_step
-from hansa.core.ask import Ask, Closing, Reply
+from hansa.algorithms.server import carried, rule_of, server_init, server_step
+from hansa.core.ask import AggregationRule, Ask, Closing, Reply
 from hansa.core.keys import key
 from hansa.core.population import Population
 from hansa.core.sampling import AllClients, ClientSampler
 from hansa.core.tree import Tree
 from hansa.core.work import TrainingWork, Work
 from hansa.errors import ConfigError
-from hansa.rules import WeightedMean
+from hansa.training.kept import parted
 from hansa.training.optimizers import SGD, Adagrad, Adam, Optimizer, OptimizerState, Yogi
 
 
 @dataclass(frozen=True)
 class FedAvgState:
-    """x after `round` rounds, the run's seed, and the server optimiser's state."""
+    """x after `round` rounds, the run's seed, the server optimiser's state, and the clients' where it is federated."""
 
     params: Tree
     round: int
     seed: int
     server: OptimizerState
+    optimizer: Tree = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class FedAvg:
             FedOpt's: see `fedavgm`, `fedadagrad`, `fedadam`, `fedyogi` for the papers' settings.
         weighted: weigh clients by their examples; otherwise each counts once.
         closing: when a round is complete.
+        rule: how changes become one, instead of the work's own rule or, if it has none, the mean.
     """
 
     local: TrainingWork
@@ -56,10 +59,12 @@ class FedAvg:
     server: Optimizer = SGD(1.0)
     weighted: bool = True
     closing: Closing = Closing.all()
+    rule: AggregationRule[Any] | None = None
 
     def __post_init__(self) -> None:
         if self.rounds < 0:
             raise ConfigError(f"the number of rounds is at least 0, not {self.rounds}")
+        rule_of(self.local, self.rule, self.weighted)  # refuses what contradicts itself
 
     @property
     def works(self) -> Mapping[str, Work]:
@@ -76,14 +81,15 @@ class FedAvg:
             return None
         this = state.round + 1
         cohort = self.sampler.sample(population.holding("train"), key(state.seed, "cohort", this))
-        rule = WeightedMean(equal=not self.weighted)
-        x = state.params
-        return Ask("train", x, cohort, rule, round=this, version=state.round, closing=self.closing, form=x)
+        rule, x = rule_of(self.local, self.rule, self.weighted), {**state.params, **state.optimizer}
+        form = x if state.optimizer else {**x, **carried(self.local, x)}
+        return Ask("train", x, cohort, rule, round=this, version=state.round, closing=self.closing, form=form)
 
     def tell(self, state: FedAvgState, reply: Reply) -> FedAvgState:
         """Move the model by the mean change."""
-        params, server = server_step(self.server, state.params, reply.aggregate, state.server, self.local.buffers)
-        return FedAvgState(params, state.round + 1, state.seed, server)
+        change, optimizer = parted(reply.aggregate)
+        params, server = server_step(self.server, state.params, change, state.server, self.local.buffers)
+        return FedAvgState(params, state.round + 1, state.seed, server, optimizer)
 
     def params(self, state: FedAvgState) -> Tree:
         """x."""

@@ -1,9 +1,16 @@
-"""The server's step: how an aggregate of updates moves the global model."""
+"""The server's part of averaging: by which rule updates become one, and how their aggregate moves the global model."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from hansa.core import tree
+from hansa.core.ask import AggregationRule
 from hansa.core.tree import Tree, is_floating
+from hansa.core.work import Work
+from hansa.errors import ConfigError, InputError
+from hansa.rules import ByPrefix, WeightedMean
+from hansa.training.kept import PREFIX, Carrying
 from hansa.training.optimizers import Optimizer, OptimizerState
 
 
@@ -26,11 +33,49 @@ def server_step(
         change,
         params,
         where="the aggregated update",
-        hint="let the work return a change of the parameters it was given",
+        hint="let the work return a change of the parameters it was given, and the rule make one tree like it",
     )
     trained = _trained(params, buffers)
     stepped, state = optimizer.step(trained, tree.scale({name: change[name] for name in trained}, -1), state)
     return {**tree.moved(params, change), **stepped}, state
+
+
+def carried(work: Work, params: Tree) -> Tree:
+    """The form of what a work's updates carry beside a change of the model; see `hansa.training.kept.Carrying`.
+
+    Raises:
+        InputError: a leaf of the model has a name that is kept for the optimiser's.
+    """
+    if taken := next((name for name in params if name.startswith(PREFIX)), None):
+        raise InputError(
+            f"the model has a leaf {taken!r}, and names that begin with {PREFIX!r} are those of a federated optimiser",
+            hint="rename that part of the model",
+        )
+    return work.carried(params) if isinstance(work, Carrying) else {}
+
+
+def rule_of(work: Work, rule: AggregationRule[Any] | None = None, weighted: bool = True) -> AggregationRule[Any]:
+    """How a work's updates become one: by `rule`, else by the work's own `rules`, else as their mean.
+
+    A work may have `rules`, a rule for each prefix of its leaves, as `hansa.Tasks` does. What it carries beside the model is
+    always averaged.
+
+    Raises:
+        ConfigError: updates are not to be weighted, and the rule is not the mean.
+    """
+    mean = WeightedMean(equal=not weighted)
+    rules = dict(getattr(work, "rules", {})) if rule is None else {"": rule}
+    if not rules:
+        return mean
+    if not weighted:
+        raise ConfigError(
+            "weighted=False is said of the mean, and there is another rule",
+            hint="leave it out; for the mean of some leaves say WeightedMean(equal=True)",
+        )
+    named = rules[""] if rules.keys() == {""} else None
+    if named is not None and (isinstance(named, WeightedMean) or not isinstance(work, Carrying)):
+        return named
+    return ByPrefix({"": mean, **rules, PREFIX: mean})
 
 
 def _trained(params: Tree, buffers: frozenset[str]) -> Tree:

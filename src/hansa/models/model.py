@@ -95,3 +95,15 @@ class Model(Protocol):
     def predict(self, params: Resident, batch: Batch) -> Prediction:
         """Loss and outputs on one batch in evaluation mode."""
         ...
+
+
+class NativeModel(Model, Protocol):
+    """A model whose framework has an object for it, such as a module or an estimator: what tasks are given to work on."""
+
+    def native(self, params: Tree, device: str) -> Any:
+        """A framework's object with these parameters and buffers, in training mode; the caller's own to change."""
+        ...
+
+    def extract(self, native: Any) -> Tree:
+        """Its parameters and buffers: a copy as NumPy arrays, with the names, shapes and dtypes that `init` gives."""
+        ...

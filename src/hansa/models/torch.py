@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from hansa.core import tree
 from hansa.core.keys import Key, key
 from hansa.core.tree import Array, Tree
-from hansa.errors import ConfigError, MissingExtra
+from hansa.errors import ConfigError, MissingExtra, TreeMismatch, UnknownName
 from hansa.models.model import Batch, Gradient, Prediction, Resident, field_of, label_outside
 
 try:
@@ -101,6 +102,79 @@ class TorchModel:
         module.load_state_dict(self.load(params), strict=False)  # tied parameters are in the tree only once
         return module.eval()
 
+    def native(self, params: Tree, device: str = "cpu") -> nn.Module:
+        """A module of the caller's own with these parameters and buffers, in training mode.
+
+        Raises:
+            TreeMismatch: they are another model's.
+        """
+        if params.keys() != (own := _state(self._module).keys()):
+            missing, extra = sorted(own - params.keys()), sorted(params.keys() - own)
+            raise TreeMismatch(
+                f"the parameters are another model's: missing {missing or 'none'}, unexpected {extra or 'none'}",
+                hint="give this model the parameters that its own init, or a run with it, gave",
+            )
+        return self.loaded(params).to(device).train()
+
+    def extract(self, native: nn.Module) -> Tree:
+        """Its parameters and buffers, by their names in `state_dict()`."""
+        return self.dump(_state(native))
+
+    # What tasks ask of PyTorch besides: see hansa.training.framework.
+
+    def tensors(self, batch: Batch, device: str = "cpu") -> tuple[Tensor, ...]:
+        """The inputs of a batch and its target, copied to a device; classes as int64, which PyTorch's losses expect."""
+        names = (self.inputs,) if isinstance(self.inputs, str) else self.inputs
+        inputs = [_tensor(field_of(batch, name, "TorchModel")).to(device) for name in names]
+        target = _tensor(field_of(batch, self.target, "TorchModel")).to(device)
+        return (*inputs, target if target.is_floating_point() else target.long())
+
+    def mode(self, native: nn.Module, *, training: bool) -> None:
+        """Put a module into training or evaluation mode."""
+        native.train(training)
+
+    def seeded(self, key: Key, device: str = "cpu") -> AbstractContextManager[None]:
+        """PyTorch's global generators seeded by a key, and put back afterwards."""
+        return _seeded(key, torch.device(device))
+
+    def optimizer_state(self, native: nn.Module, optimizer: torch.optim.Optimizer) -> Tree:
+        """What a `torch.optim` optimiser of a module remembers: "exp_avg/conv1.weight", dtypes and steps included.
+
+        Raises:
+            ConfigError: it is no such optimiser, has a parameter that is not the module's, or remembers more than tensors.
+        """
+        return tree.join({slot: self.dump(leaves) for slot, leaves in _slots(native, optimizer).items()})
+
+    def load_optimizer(self, native: nn.Module, optimizer: torch.optim.Optimizer, state: Tree) -> None:
+        """Let an optimiser of a module go on from an `optimizer_state`.
+
+        Raises:
+            UnknownName: the state is of a parameter that the module does not have.
+        """
+        parameters = dict(native.named_parameters())
+        # Unless told otherwise PyTorch counts steps on the CPU, wherever the parameters are.
+        counts_on_cpu = not any(group.get("capturable") or group.get("fused") for group in optimizer.param_groups)
+        for slot, leaves in tree.parts(state).items():
+            for name, leaf in leaves.items():
+                if name not in parameters:
+                    raise UnknownName.among("parameter", name, parameters)
+                device = _CPU if slot == "step" and counts_on_cpu else parameters[name].device
+                optimizer.state[parameters[name]][slot] = _tensor(leaf).to(device)
+
+    def optimizer_form(self, native: nn.Module, optimizer: torch.optim.Optimizer) -> Tree:
+        """Zeros in the form of the state that an optimiser will have; takes a step with both of them, so give it scratch ones.
+
+        Raises:
+            ConfigError: as `optimizer_state`, or its step needs a closure.
+        """
+        for parameter in native.parameters():
+            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise _kept_by_pytorch_alone(optimizer, "its step takes a closure")
+        if isinstance(optimizer, torch.optim.Optimizer):
+            optimizer.step()
+        return tree.zeros_like(self.optimizer_state(native, optimizer))
+
     @cached_property
     def _module(self) -> nn.Module:
         """The module whose structure is used; its own parameters are not."""
@@ -121,15 +195,10 @@ class TorchModel:
         return made
 
     def _loss(self, params: Resident, batch: Batch) -> tuple[Tensor, Tensor]:
-        device = next(iter(params.values())).device
-        names = (self.inputs,) if isinstance(self.inputs, str) else self.inputs
-        inputs = tuple(_tensor(field_of(batch, name, "TorchModel")).to(device) for name in names)
-        target = _tensor(field_of(batch, self.target, "TorchModel")).to(device)
-        if not target.is_floating_point():
-            target = target.long()  # what PyTorch's losses expect of classes
+        *inputs, target = self.tensors(batch, str(next(iter(params.values())).device))
         # What is not in the tree, buffers that are not persistent, is the module's own: a forward pass gets copies of it.
         own = {name: tensor.clone() for name, tensor in self._module.named_buffers() if name not in params}
-        outputs = functional_call(self._module, {**own, **params}, inputs)
+        outputs = functional_call(self._module, {**own, **params}, tuple(inputs))
         try:
             return self.loss(outputs, target), outputs
         except (IndexError, RuntimeError) as problem:
@@ -151,6 +220,30 @@ def _state(module: nn.Module) -> Resident:
     parameters = dict(module.named_parameters())
     tied = {name for name, _ in module.named_parameters(remove_duplicate=False)} - parameters.keys()
     return {name: tensor for name, tensor in module.state_dict().items() if name not in tied}
+
+
+def _slots(native: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Resident]:
+    """The tensors that an optimiser remembers, by slot and parameter, in the module's order."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise _kept_by_pytorch_alone(optimizer, "it is no torch.optim.Optimizer")
+    names = {id(parameter): name for name, parameter in native.named_parameters()}
+    if any(id(parameter) not in names for parameter in optimizer.state):
+        raise _kept_by_pytorch_alone(optimizer, "one of its parameters is not the model's")
+    slots: dict[str, Resident] = {}
+    for parameter in native.parameters():
+        for slot, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor):
+                slots.setdefault(slot, {})[names[id(parameter)]] = value
+            elif value is not None:
+                raise _kept_by_pytorch_alone(optimizer, f"its {slot!r} is a {type(value).__name__}, not a tensor")
+    return slots
+
+
+def _kept_by_pytorch_alone(optimizer: object, why: str) -> ConfigError:
+    return ConfigError(
+        f"the state of {type(optimizer).__name__} cannot be kept or federated: {why}",
+        hint='use optimizer_state="reset", or an optimizer of torch.optim other than LBFGS over model.parameters()',
+    )
 
 
 @contextmanager

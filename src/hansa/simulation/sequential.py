@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -40,12 +40,12 @@ class ExecutorState:
     """What an executor remembers between two asks: with a `Progress`, all that is needed to go on to the same bits.
 
     Attributes:
-        visits: how often each client was asked for each work in each round: (client, round, work, times).
+        visits: for each client and work the last round in which it was asked, and how often: (client, work, round, times).
         private: the clients' private states.
         in_flight: the visits whose answers count in a later ask, by work.
     """
 
-    visits: tuple[tuple[ClientId, int, str, int], ...]
+    visits: tuple[tuple[ClientId, str, int, int], ...]
     private: Mapping[ClientId, Tree]
     in_flight: Mapping[str, tuple[Visit, ...]]
 
@@ -77,21 +77,21 @@ class SequentialExecutor:
         self._works, self._data, self._seed, self._mode, self._device = works, data, seed, mode, device
         self._everyone = Population(tuple(data.clients), {split: data.sizes(split) for split in SPLITS})
         self._in_flight: dict[str, deque[Visit]] = {}
-        self._visits: Counter[tuple[ClientId, int, str]] = Counter()
+        self._visits: dict[tuple[ClientId, str], tuple[int, int]] = {}
         self._private: dict[ClientId, PrivateState[Tree, Update]] = {}
 
     @property
     def state(self) -> ExecutorState:
         """Where it stands between two asks."""
         return ExecutorState(
-            tuple((*before, times) for before, times in self._visits.items()),
+            tuple((*asked, *last) for asked, last in self._visits.items()),
             {client: private.current for client, private in self._private.items()},
             {work: tuple(queue) for work, queue in self._in_flight.items() if queue},
         )
 
     def restore(self, state: ExecutorState) -> None:
         """Go on from there."""
-        self._visits = Counter({(client, round_, work): times for client, round_, work, times in state.visits})
+        self._visits = {(client, work): (round_, times) for client, work, round_, times in state.visits}
         self._private = {client: PrivateState[Tree, Update](tree) for client, tree in state.private.items()}
         self._in_flight = {work: deque(visits) for work, visits in state.in_flight.items()}
 
@@ -118,9 +118,10 @@ class SequentialExecutor:
         return gathered.reply()
 
     def _visit(self, ask: Ask, client: ClientId) -> Visit:
-        before = (client, ask.round, ask.work)
-        self._visits[before] += 1
-        return Visit(ask, client, self._visits[before] - 1)
+        round_, times = self._visits.get((client, ask.work), (ask.round, 0))
+        occurrence = times if round_ == ask.round else 0
+        self._visits[client, ask.work] = ask.round, occurrence + 1
+        return Visit(ask, client, occurrence)
 
     def _answer(self, visit: Visit, version: int) -> tuple[Outcome, Update | None]:
         """What the client gives, and what becomes of it before it meets the others."""

@@ -263,7 +263,7 @@ def _keys(make_executor: MakeExecutor) -> None:
             ("probe", 1, 1, _ask(TRAINERS[3:1:-1], version=5, settings={"number": 1})),  # the same round once more
             ("other", 1, 0, _ask(work="other")),
             ("probe", 2, 0, _ask(round=2, version=9)),
-            ("probe", 1, 2, _ask(TRAINERS[2:3])),
+            ("probe", 2, 1, _ask(TRAINERS[2:3], round=2)),  # rounds never go back, so that only the last is remembered
         ]
         for work, round_, occurrence, ask in visits:
             for client, report in _reports(executor.execute(ask)).items():

@@ -17,6 +17,7 @@ from hansa.core.tree import Tree
 from hansa.core.work import ClientContext, Update
 from hansa.errors import ConfigError, DataError
 from hansa.models import Batch, Model, Resident
+from hansa.training import kept
 from hansa.training.gradients import Chain, GradientTransform
 from hansa.training.optimizers import Optimizer, OptimizerState
 from hansa.training.schedules import Constant, Schedule
@@ -56,13 +57,16 @@ class LocalTraining:
 
     Attributes:
         model: what is trained.
-        optimizer: how; its state begins anew at every visit.
+        optimizer: how.
         batch_size: examples a batch; the last batch of an epoch may be smaller.
         epochs: passes over the client's examples, reshuffled for each; None for as many as `steps` needs.
         steps: at most so many batches; None for no limit. At least one of the two is given.
         drop_remainder: leave out the smaller batch at the end of each epoch, which BatchNorm cannot take if it is of one.
         schedule: multiplies the learning rate, by round.
         gradient: changes every gradient before it is used.
+        optimizer_state: what becomes of the optimiser between visits: "reset" begins anew at every visit; "keep" goes on from
+            where this client's stood, which is its private state and never travels; "federate" averages the cohort's beside the
+            model, which takes an algorithm that carries it, such as FedAvg.
     """
 
     model: Model
@@ -73,8 +77,10 @@ class LocalTraining:
     drop_remainder: bool = False
     schedule: Schedule = Constant()
     gradient: GradientTransform = Chain()
+    optimizer_state: kept.Policy = "reset"
 
     def __post_init__(self) -> None:
+        kept.check_policy(self.optimizer_state)
         if self.epochs is None and self.steps is None:
             raise ConfigError("local training without an end", hint="give epochs=..., or steps=..., or both")
         for name in ("batch_size", "epochs", "steps"):
@@ -86,12 +92,19 @@ class LocalTraining:
         """The leaves of its updates that no optimiser should touch, at the server either."""
         return self.model.buffers
 
+    def carried(self, params: Tree) -> Tree:
+        """The form of the optimiser's leaves, where they are federated; see `hansa.training.kept.Carrying`."""
+        if self.optimizer_state != "federate":
+            return {}
+        trained = _without(self.model.load(params, "cpu"), self.model.buffers)
+        return kept.packed(self.optimizer.init(trained), self.model)
+
     def with_gradient(self, transform: GradientTransform) -> LocalTraining:
         """The same training with one gradient transform more, applied after the present one."""
         return replace(self, gradient=Chain((self.gradient, transform)))
 
     def __call__(self, broadcast: Tree, context: ClientContext) -> Update:
-        """The work: `broadcast` is the model's parameters and buffers.
+        """The work: `broadcast` is the model's parameters and buffers, and the optimiser's leaves where they are federated.
 
         Raises:
             DataError: the client has nothing to train on.
@@ -118,8 +131,12 @@ class LocalTraining:
 
     def init(self, broadcast: Tree, context: ClientContext) -> LocalState:
         """Before the first step."""
-        start = self.model.load(broadcast, context.device)
-        optimizer = self.optimizer.init(_without(start, self.model.buffers))
+        params, carried = kept.parted(broadcast)
+        start = self.model.load(params, context.device)
+        if leaves := kept.remembered(self.optimizer_state, carried, context):
+            optimizer = kept.unpacked(leaves, self.model, context.device)
+        else:
+            optimizer = self.optimizer.init(_without(start, self.model.buffers))
         return LocalState(start, start, optimizer, 0, 0, 0.0, context.key, self.schedule(context.round))
 
     def step(self, state: LocalState, batch: Batch) -> LocalState:
@@ -141,9 +158,11 @@ class LocalTraining:
 
     def finish(self, state: LocalState, broadcast: Tree, context: ClientContext) -> Update:
         """After the last step."""
-        change = tree.difference(self.model.dump(state.params), broadcast)
+        change = tree.difference(self.model.dump(state.params), kept.parted(broadcast)[0])
         loss = Mean.of(float(state.loss) / state.examples, state.examples)
-        return Update(change, float(len(context.data["train"])), Metrics({"loss": loss}))
+        update = Update(change, float(len(context.data["train"])), Metrics({"loss": loss}))
+        optimizer = {} if self.optimizer_state == "reset" else kept.packed(state.optimizer, self.model)
+        return kept.passed_on(self.optimizer_state, update, optimizer)
 
 
 def _without(params: Mapping[str, Any], names: frozenset[str]) -> Resident:

@@ -18,7 +18,8 @@ from hansa.testing import blobs
 interactiveshell = pytest.importorskip("IPython.core.interactiveshell", reason="no IPython to run a notebook in")
 
 Run = Callable[..., None]
-EXPERIMENT = "experiment = hansa.Experiment(model, hansa.FedAvg(hansa.LocalTraining(model, hansa.SGD(rate), epochs=1), rounds=1))"
+EXPERIMENT = """local = hansa.LocalTraining(model, hansa.SGD(rate), epochs=1)
+experiment = hansa.Experiment(model, hansa.FedAvg(local, rounds=1))"""
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_a_session_is_exported_and_runs_alone_with_the_same_bits(shell: Any, run
     )
     found = export_notebook(shell=shell, folder=tmp_path)
     assert found.modules == ("neighbour_shape",)
-    assert [part.cell for part in found.parts] == [1, 1, 3, 5, 5, 7]
+    assert [part.cell for part in found.parts] == [1, 1, 3, 5, 5, 7, 7]
     for absent in ("print", "os", "0.5", "unused", "%"):
         assert absent not in found.text
     (tmp_path / "experiment.py").write_text(found.text)
@@ -98,7 +99,7 @@ def test_a_cell_that_was_mended_and_run_again_counts_as_it_ran_last(shell: Any, 
     run("rate = 0.3", EXPERIMENT, EXPERIMENT)
     text = exported(shell, tmp_path)
     assert "rate = 0.3" in text
-    assert text.count("rate = ") == text.count("experiment = ") == 1
+    assert text.count("rate = ") == text.count("experiment = ") == text.count("local = ") == 1
 
 
 def test_what_stands_before_the_line_that_raised_counts(shell: Any, run: Run, tmp_path: Path) -> None:

@@ -269,6 +269,7 @@ def test_the_document_of_a_state() -> None:
                         "fields": [["steps", 2], ["slots", {"$": "dict", "items": []}]],
                     },
                 ],
+                ["optimizer", {"$": "dict", "items": []}],
             ],
         },
     }
