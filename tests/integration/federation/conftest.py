@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,9 @@ import pytest
 import hansa
 from hansa.data import FederatedData
 from hansa.data.owners import Owner
-from hansa.experiment.package import Package, pack
+from hansa.experiment.package import Package
+from hansa.federation.connected import packed
+from hansa.federation.source import Source
 from hansa.pki import Identity
 from hansa.protocol import codec
 from hansa.protocol.messages import Request
@@ -73,12 +75,11 @@ class Live:
 
     def package(self, entry: Path, **details: Any) -> tuple[Package, Path]:
         """An experiment file as it is submitted, and the file of its initial model."""
-        loaded = hansa.load_experiment(entry).experiment
-        data = codec.encode(loaded.start())
-        initial = self.local.folder / f"{hashlib.sha256(data).hexdigest()}.initial"
-        initial.write_bytes(data)
-        named = {"name": loaded.name, "seed": loaded.seed, "at_least": len(self.local.owners), **details}
-        return pack(entry, initial=(hashlib.sha256(data).hexdigest(), len(data)), **named), initial
+        loaded = hansa.load_experiment(entry)
+        folder = Path(tempfile.mkdtemp(prefix="initial-", dir=self.local.folder))
+        named = {"at_least": len(self.local.owners), **details}
+        with loaded.importing():
+            return packed(Source(entry), loaded.experiment, folder, **named)
 
     def submit(self, entry: Path, user: User | None = None, **details: Any) -> str:
         """Submit an experiment file; returns the run's id."""

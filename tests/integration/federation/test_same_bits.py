@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 EXPERIMENTS = Path(__file__).parent / "experiments"
 
 
-@pytest.mark.parametrize("name", ["averaging", "evaluated", "adaptive", "proximal", "scaffold", "dtypes"])
+FRAMEWORKS = ["torch_mlp", "sklearn_logistic", "boosted"]
+
+
+@pytest.mark.parametrize(
+    "name", ["averaging", "evaluated", "adaptive", "proximal", "scaffold", "dtypes", "kept", *FRAMEWORKS]
+)
 def test_a_federation_gives_the_bits_of_the_simulator(live: Live, name: str) -> None:
     entry = EXPERIMENTS / f"{name}.py"
     history = live.finished(live.submit(entry))
