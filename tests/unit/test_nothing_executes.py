@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import hansa
-from hansa.data.shards import ShardFacts, schema_from_json
+from hansa.data.documents import schema_from_json
+from hansa.data.shards import ShardFacts
 from hansa.errors import HansaError
 from hansa.experiment.manifest import Manifest
 from hansa.experiment.snapshot import thaw

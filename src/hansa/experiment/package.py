@@ -64,6 +64,7 @@ def pack(
     entry: Path,
     *,
     initial: InitialModel | tuple[str, int],
+    text: str | None = None,
     include: Sequence[str] = (),
     requirements: Iterable[str] = (),
     name: str = "",
@@ -82,6 +83,7 @@ def pack(
     Args:
         entry: the experiment file; neighbours lie in its folder and below.
         initial: the sha256 and the size in bytes of the initial model's file.
+        text: what the entry holds, where it is no file, such as `hansa.export` makes from a notebook; nothing is written.
         include: patterns of further files below that folder, such as "vocabulary.txt" or "configs/**/*.json"; hidden
             files and `__pycache__` are passed over.
         requirements: what must be installed at an owner beside Hansa.
@@ -98,11 +100,12 @@ def pack(
         ExperimentFileError: there is no such file, a file is no Python, or an import would fail at an owner.
         InputError: a file cannot be shipped, or a setting makes no sense.
     """
-    if not entry.is_file():
+    if text is None and not entry.is_file():
         raise ExperimentFileError("there is no such experiment file", where=str(entry), hint="check the path")
     folder, requirements = entry.parent, normal(requirements)
     installed = Installed.here() if installed is None else installed
-    sources = gather(folder, [entry, *_included(folder, include)], installed.has)
+    given = {} if text is None else {entry: text.encode()}
+    sources = gather(folder, [entry, *_included(folder, include)], installed.has, given)
     troubles = sources.troubles + installed.troubles(sources.outside, requirements)
     if troubles:
         raise _explained(troubles)

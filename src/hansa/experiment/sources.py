@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.machinery
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,7 +55,9 @@ class Sources:
     troubles: list[Trouble] = field(default_factory=list)
 
 
-def gather(folder: Path, first: Iterable[Path], installed: Callable[[str], bool]) -> Sources:
+def gather(
+    folder: Path, first: Iterable[Path], installed: Callable[[str], bool], given: Mapping[Path, bytes] | None = None
+) -> Sources:
     """The files that `first` need, themselves included.
 
     Args:
@@ -63,6 +65,7 @@ def gather(folder: Path, first: Iterable[Path], installed: Callable[[str], bool]
         first: the experiment file and whatever is included by hand, in `folder`.
         installed: whether a module of this top-level name is installed; one that is goes before a folder without
             `__init__.py`, as it does when Python imports it.
+        given: contents of files that are not read from the disk, by path.
 
     Raises:
         InputError: a file lies outside, cannot be read, or is no text that an owner can read.
@@ -77,7 +80,7 @@ def gather(folder: Path, first: Iterable[Path], installed: Callable[[str], bool]
             continue
         if len(sources.files) == FILES_LIMIT:
             raise InputError(f"more than {FILES_LIMIT} files would be shipped", hint="include fewer")
-        sources.files[path] = content = _read(folder, file)
+        sources.files[path] = content = given[file] if given and file in given else _read(folder, file)
         text = readable(path, content)
         if file.suffix != ".py":
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -117,3 +118,17 @@ def test_what_is_no_notebook_is_told_as_such(tmp_path: Path, content: str) -> No
 def test_a_notebook_file_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(ExperimentFileError, match="it cannot be read: No such file or directory"):
         cells_of(tmp_path / "none.ipynb")
+
+
+def test_what_was_pasted_with_an_indent_is_taken_as_ipython_takes_it() -> None:
+    cells = ["\n    x = 1\n    if x:\n        y = 2\n", "answer = (x, y)"]
+    assert ran(export(cells, "answer").text)["experiment"] == (1, 2)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters are Python 3.12's")
+def test_type_parameters_are_names_of_their_own() -> None:
+    cells = [
+        "def first[T](items: list[T]) -> T: return items[0]\nclass Box[U]:\n    item: U",
+        "answer = (first([1]), Box)",
+    ]
+    assert ran(export(cells, "answer").text)["experiment"][0] == 1

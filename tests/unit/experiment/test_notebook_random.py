@@ -1,4 +1,4 @@
-"""Notebooks drawn at random: what is exported gives what the session gave, called later as well, whatever stands in the cells."""
+"""Notebooks drawn at random: what is exported gives what the session gave, when it is called later as well."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ class Kind:
     value = 1
     def get(self): return self.value + c
 k = lambda d=a: d
+class Kept:
+    def __init__(self): self.items = []
+    def bump(self):
+        self.items.append(1)
+        return len(self.items)
+    def size(self): return len(self.items)
+kept = Kept()
 """.strip()
 NUMBERS, LISTS, FUNCTIONS = st.sampled_from("abc"), st.sampled_from(["xs", "ys", "zs[0]"]), st.sampled_from("gh")
 LIST = st.sampled_from(["xs", "ys"])
@@ -102,6 +109,9 @@ STATEMENTS = st.one_of(
             "class Kind:\n    value = <v>\n    def get(self): return self.value + <e>",
             "Kind.value = <v>",
             "print(<v>)",
+            "print(kept.bump())",
+            "kept = Kept()",
+            "<n> = kept.size()",
             "<v>",
             "import math as m",
             "total = <v> + <w>",
@@ -109,7 +119,7 @@ STATEMENTS = st.one_of(
         ],
     )
 )
-ANSWER = "answer = [a, xs, zs, Kind(), f(), lambda: (f(), g(), h(), k(), b, ys, settings)]"
+ANSWER = "answer = [a, xs, zs, Kind(), f(), lambda: (f(), g(), h(), k(), b, ys, settings, kept.size())]"
 
 
 def seen(text: str) -> dict[str, Any]:
@@ -128,4 +138,3 @@ def test_what_is_exported_gives_what_the_session_gave(before: list[str], after: 
     cells = [PREAMBLE, *before, ANSWER, *after]
     exported = export(cells, "answer").text
     assert found(seen(exported)) == found(seen("\n".join(cells)))
-    assert "print" not in exported

@@ -1071,6 +1071,96 @@ random.shuffle(order)
 
 answer = order
 """,
+    "an object that its own method changes": r"""
+class Words:
+    def __init__(self): self.known = {}
+    def number(self, word):
+        self.known.setdefault(word, len(self.known))
+        return self.known[word]
+    def size(self): return len(self.known)
+words = Words()
+---
+first = words.number("a")
+how_many = words.size()
+---
+answer = words.size()
+===
+class Words:
+    def __init__(self): self.known = {}
+    def number(self, word):
+        self.known.setdefault(word, len(self.known))
+        return self.known[word]
+    def size(self): return len(self.known)
+
+
+words = Words()
+
+first = words.number("a")
+
+answer = words.size()
+""",
+    "a function under another name": r"""
+seen = []
+def note(): seen.append(1)
+again = note
+---
+x = again()
+y = len(seen)
+---
+answer = seen
+===
+seen = []
+
+
+def note(): seen.append(1)
+
+
+again = note
+
+x = again()
+
+answer = seen
+""",
+    "a task of Hansa's": r'''
+import hansa.training.task as tasks, math
+RATE = 2
+---
+@tasks.task(train=True)
+def train(model, loader, *, rate: float = RATE):
+    """Train."""
+    return {"loss": math.pi * rate}
+---
+answer = train.name if hasattr(train, "name") else "train"
+===
+import hansa.training.task as tasks, math
+RATE = 2
+
+
+@tasks.task(train=True)
+def train(model, loader, *, rate: float = RATE):
+    """Train."""
+    return {"loss": math.pi * rate}
+
+
+answer = train.name if hasattr(train, "name") else "train"
+''',
+    "a seed that has a name": r"""
+import random
+SEED = 3
+random.seed(SEED)
+---
+import random as other
+---
+answer = other.random()
+===
+import random
+SEED = 3
+random.seed(SEED)
+
+import random as other
+
+answer = other.random()
+""",
     "what only belongs here": r"""
 x = [1]
 if __name__ == '__main__':
