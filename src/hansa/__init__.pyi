@@ -70,6 +70,10 @@ from .data.skew import Dirichlet as Dirichlet
 from .data.skew import Shards as Shards
 from .experiment.experiment import Experiment as Experiment
 from .experiment.files import load_experiment as load_experiment
+from .experiment.notebook.cells import cells_of as cells_of
+from .experiment.notebook.exporting import Exported as Exported
+from .experiment.notebook.exporting import export as export
+from .experiment.notebook.session import export_notebook as export_notebook
 from .experiment.results import load_model as load_model
 from .experiment.results import load_results as load_results
 from .experiment.results import save_results as save_results

@@ -43,6 +43,10 @@ def test_no_document_has_code_that_is_not_run_below() -> None:
         "docs/algorithms.md",
         "docs/experiments.md",
         "docs/federation.md",
+        "docs/notebooks.md",
+        "docs/scikit-learn.md",
+        "docs/tasks.md",
+        "docs/watching.md",
     }
 
 
@@ -51,7 +55,7 @@ def test_the_quickstart_in_the_readme_takes_at_most_twenty_lines_and_learns(
 ) -> None:
     (quickstart,) = blocks(ROOT / "README.md")
     assert sum(bool(line.strip()) for line in quickstart.splitlines()) <= 20
-    history = ran(ROOT / "README.md", monkeypatch)["history"]
+    history = ran(ROOT / "README.md", monkeypatch)["run"].history
     assert history.final("accuracy") > 0.9
     assert capsys.readouterr().out.strip() == history.table()
 
@@ -62,11 +66,32 @@ def test_scaffold_as_documented_beats_fedavg_on_unlike_owners(monkeypatch: pytes
     assert names["Largest"]().merge({"w": np.array([1.0])}, {"w": np.array([2.0])})["w"] == 2.0
 
 
-def test_experiments_as_documented_learn_and_a_failed_run_keeps_a_good_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_experiments_as_documented_learn_and_a_failed_run_keeps_a_good_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
     names = ran(ROOT / "docs" / "experiments.md", monkeypatch)
     assert [round_ for round_, _ in names["history"].series("accuracy")] == [0, 5, 10]
     assert names["history"].final("accuracy") > 0.9
     assert hansa.tree.not_finite(names["kept"]) is None
+    assert hansa.load_results(tmp_path / "results").rounds == 10
+
+
+def test_tasks_as_documented_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ran(ROOT / "docs" / "tasks.md", monkeypatch)["momentum"].final("accuracy") > 0.9
+
+
+def test_notebooks_as_documented_are_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran(ROOT / "docs" / "notebooks.md", monkeypatch)
+
+
+def test_scikit_learn_as_documented_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran(ROOT / "docs" / "scikit-learn.md", monkeypatch)
+
+
+def test_watching_as_documented_goes_on_from_a_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ran(ROOT / "docs" / "watching.md", monkeypatch)["resumed"].rounds == 4
 
 
 def test_the_owners_class_as_documented_can_be_announced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ This file must not know who runs the experiment, a simulation or a real federati
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from hansa.core.history import Entry, History
 from hansa.core.loop import Progress
@@ -82,4 +82,13 @@ class Callback(Protocol):
 
     def ended(self, run: Watched, /) -> None:
         """After the last ask, however the run ended; also when it failed, was cancelled, or was interrupted by Ctrl-C."""
+        ...
+
+
+@runtime_checkable
+class ShowsProgress(Protocol):
+    """What a callback may have besides: it is told how far the present ask is."""
+
+    def answered(self, count: int, of: int, /) -> None:
+        """So many clients of the present ask have answered."""
         ...

@@ -5,11 +5,12 @@ What is shown was partly written by others, somewhere else: it is never taken fo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from hansa.callbacks.port import Watched
@@ -19,7 +20,7 @@ from hansa.core.history import FEDERATED, Entry
 
 @dataclass
 class ProgressBar:
-    """Shows rounds completed, the last metrics, how many clients answered, and what is on its way.
+    """Shows rounds completed, the last metrics, and how many clients have answered.
 
     In a terminal it is a bar at the bottom that goes when the run ends, also by Ctrl-C. Elsewhere, in a file, a pipe or a
     notebook, it is a line for every evaluation of the federated model, or for every ask where nothing is evaluated.
@@ -62,10 +63,6 @@ class ProgressBar:
         """So many clients of the present ask have answered; for runs that know it before the ask is closed."""
         self._state(self._metrics, f"{count} of {of} clients")
 
-    def transferred(self, what: str, done: int, total: int) -> None:
-        """So many bytes of a model or an update have come."""
-        self._state(self._metrics, f"{what} {decimal(done)} of {decimal(total)}")
-
     def ended(self, run: Watched) -> None:
         """Take the bar away, and say how it ended."""
         if self._bars is not None:
@@ -81,6 +78,22 @@ class ProgressBar:
         self._said = "  ".join(part for part in parts if part)
         if self._bars is not None:
             self._bars.update(self._task, state=_plain(self._said))
+
+
+@contextmanager
+def transferring(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Shows how much of a transfer is done, in a terminal; gives the function to tell, (bytes done, bytes in all)."""
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _bars(console: Console, known: bool) -> Progress:

@@ -11,7 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from hansa.callbacks.port import Callback, Watched
+from hansa.callbacks.port import Callback, ShowsProgress, Watched
 from hansa.core.history import Entry
 from hansa.errors import HansaError
 
@@ -48,6 +48,12 @@ class Told:
         """An ask was closed."""
         for callback in self._begun:
             self._guarded(callback, functools.partial(callback.entry, self._run, entry))
+
+    def answered(self, count: int, of: int) -> None:
+        """So many clients of the present ask have answered."""
+        for callback in self._begun:
+            if isinstance(callback, ShowsProgress):
+                self._guarded(callback, functools.partial(callback.answered, count, of))
 
     def ended(self) -> None:
         """After the last ask, however the run ended. A second call does nothing."""

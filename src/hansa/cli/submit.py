@@ -64,6 +64,7 @@ def submit(
     Shipped are the file, the modules beside it that it imports, and the initial model; every owner can read them, and decides
     whether they may run. Ctrl-C only stops following: the run goes on.
     """
+    from hansa.callbacks.progress import transferring
     from hansa.experiment import prepare_folder
 
     if out is not None:
@@ -85,7 +86,8 @@ def submit(
             if dry_run:
                 _preview(package, user.preview(package), console, as_json)
                 return
-            run = user.submit(package, initial)
+            with transferring("sending the experiment", console) as sent:
+                run = user.submit(package, initial, sent)
             console.print(f"submitted as {run}", soft_wrap=True)
             if detach:
                 _detached(run, package, console, as_json)

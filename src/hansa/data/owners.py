@@ -10,13 +10,14 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hansa.core.population import ClientId
 from hansa.data.dataset import ClientDataset
 from hansa.data.federated import FederatedData
+from hansa.data.schema import Field, Schema
 from hansa.data.shards import ShardDescriptor, beside, hosted, load_descriptor
 from hansa.errors import ConfigError
 
@@ -73,11 +74,26 @@ def shards_of(owners: Sequence[Owner]) -> FederatedData:
         ConfigError: a descriptor cannot be loaded.
     """
     shards: dict[ClientId, tuple[ShardDescriptor, Path | None]] = {}
+    declared: list[Schema | None] = []
     for owner in owners:
-        found = hosted(load_descriptor(owner.descriptor, owner.parameters, owner.folder), owner.name)
-        shards |= {client: (shard, owner.folder) for client, shard in found.items()}
+        descriptor = load_descriptor(owner.descriptor, owner.parameters, owner.folder)
+        declared.append(getattr(descriptor, "schema", None))
+        shards |= {client: (shard, owner.folder) for client, shard in hosted(descriptor, owner.name).items()}
     ordered = {client: shards[client] for client in sorted(shards)}  # as a Director counts them
-    return FederatedData(_Split(ordered, "train"), _Split(ordered, "test"))
+    return FederatedData(_Split(ordered, "train"), _Split(ordered, "test"), schema=_common(declared))
+
+
+def _common(declared: Sequence[Schema | None]) -> Schema | None:
+    """What the first owner declares; as a Director, it does not mind that others' values are missing or range wider."""
+    schemas = [each for each in declared if each is not None]
+    if len(schemas) < len(declared) or not schemas:
+        return None
+    return {name: _widened(field, [each.get(name, field) for each in schemas]) for name, field in schemas[0].items()}
+
+
+def _widened(field: Field, others: Sequence[Field]) -> Field:
+    alike = all(other.range == field.range for other in others)
+    return replace(field, range=field.range if alike else None, missing=any(other.missing for other in others))
 
 
 class _Split(Mapping[ClientId, ClientDataset]):

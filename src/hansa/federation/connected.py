@@ -10,7 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from rich.console import Console
+
 from hansa.callbacks import Callback, Told
+from hansa.callbacks.progress import transferring
 from hansa.core.history import Entry, History
 from hansa.core.tree import Tree
 from hansa.data import FederatedData
@@ -22,7 +25,7 @@ from hansa.experiment import Experiment
 from hansa.experiment.package import Package, pack
 from hansa.experiment.reference import threads
 from hansa.federation.results import download
-from hansa.federation.run import OVER, EnvoyInfo, RunEvent, RunStatus, Which, not_kept
+from hansa.federation.run import OVER, EnvoyInfo, RunEvent, RunStatus, Which, not_kept, watching
 from hansa.federation.source import Source, source_of
 from hansa.protocol import codec
 from hansa.protocol.messages import Blob, Request
@@ -90,7 +93,7 @@ class ConnectedFederation:
         experiment: Experiment,
         *,
         wait: bool = True,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callback] | None = None,
         source: Path | str | None = None,
     ) -> ConnectedRun:
         """See `Federation.run`. What is shipped is source: of the script or the notebook, what the experiment needs of it.
@@ -104,11 +107,13 @@ class ConnectedFederation:
         found = Source(Path(source)) if source is not None else source_of(experiment, depth=1)
         with tempfile.TemporaryDirectory(prefix="hansa-submit-") as folder:
             package, initial = packed(found, experiment, Path(folder))
-            id_ = self._user.submit(package, initial)
-        run = ConnectedRun(self._user, id_, experiment.name, package.manifest.rounds, callbacks)
+            with transferring("sending the experiment", Console(stderr=True)) as sent:
+                id_ = self._user.submit(package, initial, sent)
+        shown = watching(callbacks, wait)
+        run = ConnectedRun(self._user, id_, experiment.name, package.manifest.rounds, shown)
         if wait:
             return run.wait()
-        if callbacks:
+        if shown:
             threading.Thread(target=run.tell, name=f"callbacks of {id_}", daemon=True).start()
         return run
 
@@ -218,6 +223,8 @@ class ConnectedRun:
                 seen.moves(event)
                 if event.entry is not None:
                     told.entry(event.entry)
+                elif status.asked:
+                    told.answered(status.asked - len(status.waiting), status.asked)
         finally:
             told.ended()
         return status
@@ -263,7 +270,7 @@ class ConnectedRun:
             return codec.decode(path.read_bytes())
 
     def _status(self, shown: Mapping[str, Any]) -> RunStatus:
-        asked = shown["asked"] or {"work": "", "waiting": ()}
+        asked = shown["asked"] or {"work": "", "waiting": (), "asked": 0}
         over = shown["phase"] in OVER
         return RunStatus(
             id=shown["run"],
@@ -274,6 +281,7 @@ class ConnectedRun:
             rounds=self.rounds,
             work="" if over else asked["work"],
             waiting=() if over else tuple(asked["waiting"]),
+            asked=0 if over else asked["asked"],
             envoys={name: _standing(member) for name, member in shown["envoys"].items()},
             models={label: kept["round"] for label, kept in shown["models"].items()},
         )

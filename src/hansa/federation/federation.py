@@ -34,13 +34,13 @@ class Federation(Protocol):
         """Made-up examples that look like the owners', for debugging here: the same clients, shapes, dtypes and classes."""
         ...
 
-    def run(self, experiment: Experiment, *, wait: bool = True, callbacks: Sequence[Callback] = ()) -> Run:
+    def run(self, experiment: Experiment, *, wait: bool = True, callbacks: Sequence[Callback] | None = None) -> Run:
         """Run an experiment.
 
         Args:
             experiment: what to run.
             wait: until it is over; otherwise it goes on while you do something else.
-            callbacks: are told what happens.
+            callbacks: are told what happens. Unless given, a bar is shown while one waits in a terminal; () shows nothing.
 
         Raises:
             RunFailed: it ended early; the error's History reports the round and holds the last good model.

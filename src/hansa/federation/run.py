@@ -5,12 +5,14 @@ This file must not know where that is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from hansa.callbacks import Callback, ProgressBar
 from hansa.core.history import Entry, History
 from hansa.core.tree import Tree
 from hansa.data.schema import Schema
@@ -36,6 +38,7 @@ class RunStatus:
         rounds: how many there will be, where that is known.
         work: what its clients are asked now.
         waiting: the clients whose answer is awaited.
+        asked: how many clients the present ask has.
         envoys: of each owner that was chosen, how it stands: "joined", "refused: ...".
         models: which models can be fetched besides "last", with the round that each is of.
     """
@@ -48,6 +51,7 @@ class RunStatus:
     rounds: int | None = None
     work: str = ""
     waiting: tuple[str, ...] = ()
+    asked: int = 0
     envoys: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, int] = field(default_factory=dict)
 
@@ -163,6 +167,13 @@ class Run(Protocol):
     def download(self, folder: Path | str) -> Path:
         """Write `model.safetensors`, `history.json`, and the kept models to a folder."""
         ...
+
+
+def watching(callbacks: Sequence[Callback] | None, wait: bool) -> tuple[Callback, ...]:
+    """The callbacks of a run: those that were given, or a bar where somebody waits for it in a terminal."""
+    if callbacks is not None:
+        return tuple(callbacks)
+    return (ProgressBar(),) if wait and sys.stderr is not None and sys.stderr.isatty() else ()
 
 
 def pairs(title: str, rows: Mapping[str, Any]) -> str:

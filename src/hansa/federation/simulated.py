@@ -23,7 +23,7 @@ from hansa.experiment import Experiment
 from hansa.experiment.device import chosen
 from hansa.experiment.reference import Mode, environment, threads
 from hansa.federation.results import download
-from hansa.federation.run import EnvoyInfo, RunEvent, RunStatus, Which, not_kept
+from hansa.federation.run import EnvoyInfo, RunEvent, RunStatus, Which, not_kept, watching
 from hansa.simulation import ExecutorState, SequentialExecutor
 
 LABELS = "y"
@@ -81,11 +81,13 @@ class SimulatedFederation:
         experiment: Experiment,
         *,
         wait: bool = True,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callback] | None = None,
         resume: Stored | None = None,
     ) -> SimulatedRun:
         """See `Federation.run`; with `resume=Checkpoint.resume(folder)` the run goes on from there, to the same bits."""
-        run = SimulatedRun(f"{experiment.name}-{len(self._runs) + 1}", experiment, self, tuple(callbacks), resume)
+        run = SimulatedRun(
+            f"{experiment.name}-{len(self._runs) + 1}", experiment, self, watching(callbacks, wait), resume
+        )
         self._runs.append(run)
         return run.begin(wait)
 
@@ -255,6 +257,7 @@ class SimulatedRun:
 
     def _drive(self) -> None:
         told = Told(self, self._callbacks)
+        self._executor.answered = told.answered
         try:
             told.started()
             phase, why = self._run(told.entry)

@@ -7,7 +7,7 @@ import json
 import secrets
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +43,10 @@ T = TypeVar("T")
 
 AGAIN = 1.0
 """Seconds until a broken connection is tried again, where somebody follows a run."""
+
+
+def _unseen(done: int, total: int) -> None:
+    """Nobody looks."""
 
 
 class User:
@@ -103,12 +107,13 @@ class User:
 
     # --- experiments
 
-    def submit(self, package: Package, initial: Path) -> str:
+    def submit(self, package: Package, initial: Path, sent: Callable[[int, int], object] = _unseen) -> str:
         """Submit an experiment: its files, the initial model, and one's signature.
 
         Args:
             package: what is shipped.
             initial: the initial model's file, as the manifest names it.
+            sent: is told how many bytes have been sent, and of how many.
 
         Returns:
             The new run's id.
@@ -117,7 +122,7 @@ class User:
             NotAllowed: one may not submit.
             InputError: the Director refuses the package.
         """
-        return self._wait(self._submit(package, initial))
+        return self._wait(self._submit(package, initial, sent))
 
     def follow(self, run: str, after: int = 0) -> Iterator[dict[str, Any]]:
         """What happens in a run, until it is over: `{"entry", "number"}` for each entry of its History, and `{"run"}`.
@@ -170,7 +175,7 @@ class User:
 
     # --- inside
 
-    async def _submit(self, package: Package, initial: Path) -> str:
+    async def _submit(self, package: Package, initial: Path, sent: Callable[[int, int], object]) -> str:
         manifest = package.manifest
         data = manifest.encode()
         with tempfile.TemporaryDirectory(prefix="hansa-submit-") as folder:
@@ -179,20 +184,29 @@ class User:
                 path = Path(folder) / file.sha256
                 path.write_bytes(package.contents[file.sha256])
                 files[Blob(file.sha256, file.size)] = path
-            await self._send(files)
+            await self._send(files, sent)
         mine = self._identity
         signature = b"" if mine is None else mine.sign(manifest.hash.encode())
         certificate = b"" if mine is None else mine.certificate
         submit = Submit(data, signature, certificate, secrets.token_hex(16))
         return str((await self._call(submit, tries=3)).run)
 
-    async def _send(self, files: Mapping[Blob, Path]) -> None:
+    async def _send(self, files: Mapping[Blob, Path], sent: Callable[[int, int], object]) -> None:
         blobs = tuple(files)
         received = (await self._call(Lacking(blobs))).bytes
+        total, done = sum(blob.size for blob in blobs), sum(received)
+
+        async def counted(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            nonlocal done
+            async for chunk in chunks:
+                yield chunk
+                done += len(chunk)
+                sent(done, total)
+
         for blob, here in zip(blobs, received, strict=True):
             if here < blob.size or not blob.size:
                 head = wire.encode(Upload(blob, here))
-                await self._connection.upload(head, chunks_of(files[blob], here))
+                await self._connection.upload(head, counted(chunks_of(files[blob], here)))
 
     async def _history(self, run: str) -> History:
         state: dict[str, Any] = {}

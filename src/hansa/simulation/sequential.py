@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from hansa.core import tree
@@ -50,6 +50,10 @@ class ExecutorState:
     in_flight: Mapping[str, tuple[Visit, ...]]
 
 
+def _nobody_looks(count: int, of: int) -> None:
+    """Where nobody wants to know how many have answered."""
+
+
 class SequentialExecutor:
     """Carries asks out in the order of their cohorts.
 
@@ -63,6 +67,9 @@ class SequentialExecutor:
         seed: of the clients' randomness.
         mode: "reference" computes with one thread.
         device: where works compute, in the framework's words.
+
+    Attributes:
+        answered: is told how many clients of the present ask have answered, and of how many.
     """
 
     def __init__(
@@ -76,6 +83,7 @@ class SequentialExecutor:
     ) -> None:
         self._works, self._data, self._seed, self._mode, self._device = works, data, seed, mode, device
         self._everyone = Population(tuple(data.clients), {split: data.sizes(split) for split in SPLITS})
+        self.answered: Callable[[int, int], None] = _nobody_looks
         self._in_flight: dict[str, deque[Visit]] = {}
         self._visits: dict[tuple[ClientId, str], tuple[int, int]] = {}
         self._private: dict[ClientId, PrivateState[Tree, Update]] = {}
@@ -115,6 +123,7 @@ class SequentialExecutor:
             visit = queue.popleft()
             outcome = gathered.add(visit.client, *self._answer(visit, ask.version))
             self._settle(visit, outcome)
+            self.answered(len(gathered.outcomes), len(ask.cohort))
         return gathered.reply()
 
     def _visit(self, ask: Ask, client: ClientId) -> Visit:

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from hansa.callbacks import ProgressBar
+from hansa.callbacks.progress import transferring
 from hansa.core.history import Entry
 from hansa.core.metrics import Mean, Metrics
 
@@ -82,7 +83,7 @@ def test_ctrl_c_leaves_a_clean_terminal(small: Callable[..., Any], simulated: An
     assert "ended: KeyboardInterrupt after 0 rounds" in shown(console)
 
 
-def test_what_clients_answered_and_what_is_on_its_way_is_shown(small: Callable[..., Any], simulated: Any) -> None:
+def test_what_clients_answered_is_shown(small: Callable[..., Any], simulated: Any) -> None:
     console, run = terminal(), simulated(small(1))
     bar = ProgressBar(console)
     bar.started(run)
@@ -90,11 +91,16 @@ def test_what_clients_answered_and_what_is_on_its_way_is_shown(small: Callable[.
     assert bar._bars is not None
     bar._bars.refresh()
     assert "3 of 10 clients" in shown(console)
-    bar.transferred("model", 1_500_000, 3_000_000)
-    bar._bars.refresh()
-    assert "model 1.5 MB of 3.0 MB" in shown(console)
     bar.ended(run)
     bar.answered(1, 1)  # nobody looks any more
+
+
+def test_how_much_of_a_transfer_is_done_is_shown_in_a_terminal_only() -> None:
+    for console in (terminal(), paper()):
+        with transferring("sending [/x]", console) as sent:
+            sent(1_500_000, 3_000_000)
+        assert ("sending [/x]" in shown(console)) == console.is_terminal
+        assert ("1.5/3.0 MB" in shown(console)) == console.is_terminal
 
 
 @pytest.mark.parametrize("console", [terminal(), paper()], ids=["terminal", "paper"])

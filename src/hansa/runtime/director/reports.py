@@ -53,6 +53,7 @@ def run(found: Run, core: Core) -> dict[str, Any]:
             "closing": asked.kind,
             "deadline": asked.deadline or None,
             "waiting": waiting,
+            "asked": len(found.of_ask()),
         },
         "model": None if model is None else _blob(model),
         "models": {label: {"round": kept.round, **_blob(kept.model)} for label, kept in found.models.items()},
