@@ -81,10 +81,14 @@ from .federation.federation import Federation as Federation
 from .federation.run import Run as Run
 from .federation.run import RunEvent as RunEvent
 from .federation.run import RunStatus as RunStatus
+from .models.flax import FlaxModel as FlaxModel
+from .models.jax import JaxModel as JaxModel
+from .models.keras import KerasModel as KerasModel
 from .models.model import Model as Model
 from .models.numpy import NumpyMLP as NumpyMLP
 from .models.sklearn import SklearnModel as SklearnModel
 from .models.torch import TorchModel as TorchModel
+from .models.wrap import wrap_model as wrap_model
 from .models.xgboost import XGBoostModel as XGBoostModel
 from .rules.collect import Collect as Collect
 from .rules.compose import Both as Both
@@ -102,6 +106,7 @@ from .training.evaluation import confusion_matrix as confusion_matrix
 from .training.gradients import ClipNorm as ClipNorm
 from .training.gradients import Proximal as Proximal
 from .training.local import LocalTraining as LocalTraining
+from .training.optax import Optax as Optax
 from .training.optimizers import SGD as SGD
 from .training.optimizers import Adagrad as Adagrad
 from .training.optimizers import Adam as Adam

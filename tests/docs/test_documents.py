@@ -43,6 +43,7 @@ def test_no_document_has_code_that_is_not_run_below() -> None:
         "docs/algorithms.md",
         "docs/experiments.md",
         "docs/federation.md",
+        "docs/frameworks.md",
         "docs/notebooks.md",
         "docs/scikit-learn.md",
         "docs/tasks.md",
@@ -79,6 +80,13 @@ def test_experiments_as_documented_learn_and_a_failed_run_keeps_a_good_model(
 
 def test_tasks_as_documented_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran(ROOT / "docs" / "tasks.md", monkeypatch)["momentum"].final("accuracy") > 0.9
+
+
+def test_every_framework_as_documented_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ran(ROOT / "docs" / "frameworks.md", monkeypatch)
+    accuracies = [value for name, value in names.items() if name.startswith("with_")]
+    assert len(accuracies) > 3
+    assert min(accuracies) > 0.8
 
 
 def test_notebooks_as_documented_are_exported(monkeypatch: pytest.MonkeyPatch) -> None:

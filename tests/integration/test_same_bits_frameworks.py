@@ -1,6 +1,6 @@
 """JAX, Flax with Optax, and Keras: another process, other hashes and other libraries' threads change no bit.
 
-XLA and TensorFlow read the number of their own threads when they first compute; here, as in a reference run, it is one.
+XLA and TensorFlow read the number of their own threads when they first compute; within a reference run that is one.
 """
 
 from __future__ import annotations
@@ -71,16 +71,16 @@ for model, optimizer in (
     local = hansa.LocalTraining(model, optimizer, batch_size=64, epochs=1, drop_remainder=True)
     algorithm = hansa.Evaluated(hansa.FedAvg(local, rounds=2), hansa.Evaluation(model), every=2)
     history = hansa.Federation.simulate(owners).run(hansa.Experiment(model, algorithm, seed=3)).history
+    assert history.environment["threads"] == "1", history.environment["threads"]
     print(type(model).__name__, codec.digest(history.model), history.final("loss"), history.final("accuracy") > 0.5)
 """
 
 
 def begun(**variables: str) -> subprocess.Popen[str]:
     """The program in a process of its own."""
-    one = {"NPROC": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
-        env={**os.environ, **one, **variables},
+        env={**os.environ, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -7,11 +7,13 @@ instructions, is recorded in the History.
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +28,15 @@ RECORDED = (
 """The packages whose versions a run's numbers may depend on."""
 
 
+ONE_THREAD: Mapping[str, str] = {
+    "NPROC": "1",
+    "PJRT_NPROC": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}
+"""What XLA (JAX) and TensorFlow read in the environment when they first compute, and never again."""
+
+
 def threads(mode: Mode) -> AbstractContextManager[None]:
     """The context in which a mode computes."""
     return _one_thread() if mode == "reference" else nullcontext()
@@ -33,17 +44,27 @@ def threads(mode: Mode) -> AbstractContextManager[None]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let BLAS, OpenMP and PyTorch, where it is loaded, use a single thread; put back what was set before."""
+    """Let BLAS, OpenMP and PyTorch, where it is loaded, use a single thread; put back what was set before.
+
+    JAX and TensorFlow keep the number of threads with which they first compute: within, that is one.
+    """
     torch: Any = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 0
+    variables = {name: os.environ.get(name) for name in ONE_THREAD}
     with threadpool_limits(limits=1):
         try:
+            os.environ.update(ONE_THREAD)
             if torch:
                 torch.set_num_threads(1)
             yield
         finally:
             if torch:
                 torch.set_num_threads(before)
+            for name, value in variables.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 def environment(mode: Mode) -> dict[str, str]:
@@ -57,4 +78,19 @@ def environment(mode: Mode) -> dict[str, str]:
     simd: Any = np.show_config(mode="dicts").get("SIMD Extensions", {})
     found["simd"] = " ".join(simd.get("found", []))
     found["threads"] = "1" if mode == "reference" else "any"
+    if mode == "reference" and (several := _several()):
+        found["threads"] = f"1; several in {several}, which had computed before the run"
     return found
+
+
+_POOLS = {"tf_XLAEigen": "JAX", "tf_Compute": "TensorFlow"}
+"""What the threads are called in which these frameworks compute."""
+
+
+def _several() -> str:
+    """The frameworks that compute with several threads, as far as the system tells: they began before anybody asked for one."""
+    try:
+        names = [Path(task.path, "comm").read_text().strip() for task in os.scandir("/proc/self/task")]
+    except OSError:  # another system, or a thread that ended meanwhile
+        return ""
+    return " and ".join(framework for pool, framework in _POOLS.items() if names.count(pool) > 1)

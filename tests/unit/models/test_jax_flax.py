@@ -17,6 +17,7 @@ from hansa.core.work import ClientContext
 from hansa.errors import ConfigError, TreeMismatch
 from hansa.models.flax import FlaxModel
 from hansa.models.jax import JaxModel, prng_key
+from hansa.training.framework import Habits
 from hansa.training.optimizers import Adam
 
 cross_entropy = optax.softmax_cross_entropy_with_integer_labels
@@ -155,6 +156,20 @@ def test_the_streams_of_a_task_s_module_can_be_seeded() -> None:
     assert np.array_equal(drawn(key(1)), drawn(key(1)))
     assert not np.array_equal(drawn(key(1)), drawn(key(2)))
     assert np.array_equal(drawn(None), drawn(None))
+
+
+def test_a_task_evaluates_in_evaluation_mode_and_gets_batches_of_jax() -> None:
+    wrapped = model()
+    params = wrapped.init(key(1))
+    module: Any = wrapped.native(params, "cpu")
+    x, y = wrapped.tensors(batch(), "cpu")
+    assert isinstance(wrapped, Habits)
+    assert (isinstance(x, jax.Array), y.tolist()) == (True, [0, 1, 2, 0, 1, 2])
+    wrapped.mode(module, training=False)
+    outputs = wrapped.predict(wrapped.load(params), batch()).outputs
+    assert np.allclose(module(x), outputs, atol=1e-6)
+    wrapped.mode(module, training=True)
+    assert not np.allclose(module(x), outputs, atol=1e-6)
 
 
 def test_a_task_that_changes_the_module_s_form_is_told_what() -> None:

@@ -20,6 +20,7 @@ from hansa.core.tree import Tree
 from hansa.core.work import ClientContext
 from hansa.errors import ConfigError, DataError, TreeMismatch
 from hansa.models.jax import JaxModel, prng_key
+from hansa.training.framework import Habits
 from hansa.training.gradients import ClipNorm, Proximal
 from hansa.training.optimizers import SGD, Adam, Optimizer, Yogi
 
@@ -237,6 +238,14 @@ def test_a_task_gets_the_pytree_and_what_it_gives_back_is_taken_apart() -> None:
     assert np.array_equal(found["layers/0/bias"], params["layers/0/bias"] + 1)
     assert np.array_equal(found["mean"], params["mean"])
     assert model().native(model().init(key(0))).keys() == {"layers"}
+
+
+def test_a_task_gets_batches_of_jax() -> None:
+    wrapped = model(inputs=("x", "y"))
+    assert isinstance(wrapped, Habits)
+    fields = wrapped.tensors(batch(), "cpu")
+    assert [field.shape for field in fields] == [(6, 4), (6,), (6,)]
+    assert all(isinstance(field, jax.Array) for field in fields)
 
 
 def test_a_task_that_gives_back_something_else_is_told_what() -> None:

@@ -20,6 +20,7 @@ from hansa.core.tree import Tree
 from hansa.core.work import ClientContext
 from hansa.errors import ConfigError, DataError, TreeMismatch
 from hansa.models.keras import KerasModel
+from hansa.training.framework import Habits
 from hansa.training.gradients import ClipNorm, Proximal
 from hansa.training.optimizers import SGD, Adam, Optimizer, Yogi
 
@@ -250,6 +251,19 @@ def test_what_a_task_s_model_draws_can_be_seeded() -> None:
 
     assert np.array_equal(drawn(key(1)), drawn(key(1)))
     assert not np.array_equal(drawn(key(1)), drawn(key(2)))
+
+
+def test_a_task_gets_batches_of_tensorflow_and_seeded_layers() -> None:
+    wrapped = model(inputs=("x", "y"))
+    assert isinstance(wrapped, Habits)
+    fields = wrapped.tensors(batch(), "cpu")
+    assert [tuple(field.shape) for field in fields] == [(6, 4), (6,), (6,)]
+    assert all(keras.ops.is_tensor(field) for field in fields)
+    before = random.getstate()
+    with wrapped.seeded(key(3), "cpu"):
+        drawn = mlp().layers[0].kernel.numpy()
+    assert random.getstate() == before
+    assert np.array_equal(drawn, model().init(key(3))[MLP_NAMES[0]])
 
 
 def test_a_task_that_changes_the_model_s_form_is_told_what() -> None:

@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from hansa.errors import ChildDied, ConfigError, NotConnected, ProtocolError, StoreError
+from hansa.experiment.reference import ONE_THREAD
 from hansa.runtime.children import limits as limits_
 from hansa.runtime.children import trace
 from hansa.runtime.children.channel import ParentChannel
@@ -325,7 +326,7 @@ def _launch(
             stdout=writing,
             stderr=writing,
             cwd=folder,
-            env={**limits_.environment(), **own, **env},
+            env={**limits_.environment(), **ONE_THREAD, **own, **env},
             close_fds=True,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
