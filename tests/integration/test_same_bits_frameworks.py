@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 
+from hansa.experiment.reference import ONE_THREAD
+
 PROGRAM = """
 import keras
 import optax
@@ -100,3 +102,15 @@ def test_the_bits_do_not_depend_on_the_process_its_hash_seed_or_the_threads_arou
     assert told[0] == told[1]
     assert [model for model, *_ in told[0]] == ["JaxModel", "FlaxModel", "KerasModel"]
     assert all(learned == "True" for *_, learned in told[0])
+
+
+def test_a_framework_that_computed_before_the_run_with_several_threads_is_told_of_in_the_history() -> None:
+    early = "import jax.numpy as jnp, jax; jax.jit(lambda x: (x @ x).sum())(jnp.ones((64, 64))).block_until_ready()"
+    told = "from hansa.experiment.reference import environment; print(environment('reference')['threads'])"
+    environment = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{early}\n{told}"], env=environment, capture_output=True, text=True, check=True
+    )
+    several = (os.cpu_count() or 1) > 1 and sys.platform == "linux"
+    expected = "1; several in JAX, which had computed before the run" if several else "1"
+    assert ran.stdout.strip() == expected

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXPERIMENTS = Path(__file__).parent / "experiments"
 
 
-FRAMEWORKS = ["torch_mlp", "sklearn_logistic", "boosted"]
+FRAMEWORKS = ["torch_mlp", "jax_pair", "flax_norm", "keras_norm", "sklearn_logistic", "boosted"]
 
 
 @pytest.mark.parametrize(
