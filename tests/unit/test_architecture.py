@@ -40,7 +40,8 @@ def test_every_file_fits_in_the_head() -> None:
 
 
 def test_every_file_is_named_for_one_idea() -> None:
-    assert [name for name in FILES if EMPTY_WORDS & set(Path(name).with_suffix("").parts)] == []
+    ours = [name for name in FILES if not name.startswith("interop/")]  # the rooms of others keep the names that they gave
+    assert [name for name in ours if EMPTY_WORDS & set(Path(name).with_suffix("").parts)] == []
 
 
 def test_the_package_is_typed() -> None:

@@ -99,8 +99,7 @@ def submit(
 def _packed(file: Path, folder: Path, **choices: Any) -> tuple[Package, Path]:
     """The package of an experiment file, and the file of its initial model; choices go before what the experiment says."""
     from hansa.experiment import load_experiment
-    from hansa.federation.connected import packed
-    from hansa.federation.source import Source
+    from hansa.federation.source import Source, packed
 
     loaded = load_experiment(file)
     with loaded.importing():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from hansa.algorithms.evaluated import EVALUATE
@@ -18,6 +18,7 @@ from hansa.errors import ConfigError
 from hansa.experiment.device import check_policy
 from hansa.experiment.requirements import normal
 from hansa.models import Model
+from hansa.plots import html_table
 from hansa.training.loading import Loader
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ class Experiment:
         algorithm, model = type(self.algorithm).__name__, type(self.model).__name__
         rounds = "" if self.rounds is None else f", {self.rounds} rounds"
         return f"Experiment({self.name!r}: {algorithm} of {model}{rounds}, seed={self.seed})"
+
+    def _repr_html_(self) -> str:
+        said = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("initial", "name")}
+        rows = [(name, f"{value!r:.200}") for name, value in said.items() if value not in (None, (), {})]
+        return html_table(repr(self), ("", ""), rows)
 
     @property
     def plan(self) -> FederatedAlgorithm[Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,6 +16,7 @@ from hansa.core.history import Entry, History
 from hansa.core.tree import Tree
 from hansa.data.schema import Schema
 from hansa.errors import UnknownName
+from hansa.plots import html_table
 
 OVER = ("finished", "failed", "cancelled")
 """The phases in which nothing happens any more."""
@@ -111,9 +111,16 @@ class EnvoyInfo:
     labels: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
 
+    @property
+    def examples(self) -> Mapping[str, int]:
+        """How many examples its clients hold together, by split."""
+        return {split: sum(held.get(split, 0) for held in self.clients.values()) for split in ("train", "test")}
+
+    def _repr_html_(self) -> str:
+        return envoys_html(self.description, [self])
+
     def __repr__(self) -> str:
-        total = {split: sum(held.get(split, 0) for held in self.clients.values()) for split in ("train", "test")}
-        held = ", ".join(f"{count} to {split}" for split, count in total.items() if count)
+        held = ", ".join(f"{count} to {split}" for split, count in self.examples.items() if count)
         state = "online" if self.online else "away"
         return f"<{self.name}: {state}, {len(self.clients)} clients, {held} on {', '.join(self.devices)}>"
 
@@ -177,12 +184,18 @@ def watching(callbacks: Sequence[Callback] | None, wait: bool) -> tuple[Callback
 
 
 def pairs(title: str, rows: Mapping[str, Any]) -> str:
-    """A small HTML table of names and values, for notebooks; everything is escaped."""
-    cells = "".join(
-        f"<tr><th style='text-align:left'>{escape(str(name))}</th><td style='text-align:left'>{escape(str(value))}</td></tr>"
-        for name, value in rows.items()
-    )
-    return f"<table><caption>{escape(title)}</caption>{cells}</table>"
+    """A small HTML table of names and values, for notebooks."""
+    return html_table(title, ("", ""), list(rows.items()))
+
+
+def envoys_html(title: str, envoys: Sequence[EnvoyInfo]) -> str:
+    """Who is there, as an HTML table."""
+    headings = ("envoy", "online", "clients", "to train on", "to test on", "devices")
+    rows = [
+        (each.name, "yes" if each.online else "no", len(each.clients), *each.examples.values(), ", ".join(each.devices))
+        for each in envoys
+    ]
+    return html_table(title, headings, rows, headings[2:5])
 
 
 def not_kept(which: Which, kept: Mapping[str, Any]) -> UnknownName:

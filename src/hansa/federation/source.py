@@ -5,14 +5,19 @@ What is shipped to an owner is a text that they can read, never a pickled object
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hansa.errors import ExperimentFileError
 from hansa.experiment import Experiment
 from hansa.experiment.notebook import export, export_notebook
 from hansa.experiment.notebook.exporting import ENTRY
+from hansa.experiment.package import Package, pack
+from hansa.experiment.reference import threads
+from hansa.protocol import codec
 
 
 @dataclass(frozen=True)
@@ -62,3 +67,33 @@ def source_of(experiment: Experiment, depth: int) -> Source:
     script = Path(str(file))
     text = export([script.read_text(encoding="utf-8")], bound[0], folder=script.parent).text
     return Source(script, text)
+
+
+def packed(source: Source, experiment: Experiment, folder: Path, **choices: Any) -> tuple[Package, Path]:
+    """What is shipped of an experiment, and the file of its initial model.
+
+    Args:
+        source: its source.
+        experiment: itself.
+        folder: where the initial model is written.
+        choices: other arguments of `hansa.experiment.package.pack` than the experiment says.
+    """
+    with threads("reference"):  # as the simulator makes it, so that both start from the same bits
+        data = codec.encode(experiment.start())
+    initial = folder / "initial.safetensors"
+    initial.write_bytes(data)
+    said: dict[str, Any] = {
+        "name": experiment.name,
+        "seed": experiment.seed,
+        "rounds": experiment.rounds,
+        "requirements": experiment.requirements,
+        "include": experiment.include,
+        "envoys": experiment.envoys,
+        "labels": experiment.labels,
+        "at_least": experiment.at_least or max(1, len(experiment.envoys)),
+    }
+    named = {name: value for name, value in choices.items() if value}
+    package = pack(
+        source.entry, text=source.text, initial=(hashlib.sha256(data).hexdigest(), len(data)), **(said | named)
+    )
+    return package, initial

@@ -17,8 +17,7 @@ import hansa
 from hansa.data import FederatedData
 from hansa.data.owners import Owner
 from hansa.experiment.package import Package
-from hansa.federation.connected import packed
-from hansa.federation.source import Source
+from hansa.federation.source import Source, packed
 from hansa.pki import Identity
 from hansa.protocol import codec
 from hansa.protocol.messages import Request

@@ -13,7 +13,8 @@ import pytest
 
 import hansa
 from hansa.data.schema import check
-from hansa.federation.connected import ConnectedFederation, ConnectedRun
+from hansa.federation.connected import ConnectedFederation
+from hansa.federation.connected_run import ConnectedRun
 from hansa.protocol import codec
 
 if TYPE_CHECKING:

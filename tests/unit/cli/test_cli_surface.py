@@ -27,7 +27,22 @@ def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", each
 
 
-EXPERIMENT = ("submit", "list", "show", "logs", "printed", "resume", "cancel", "remove", "share", "approve", "refuse", "download")
+EXPERIMENT = (
+    *(
+        "submit",
+        "list",
+        "show",
+        "logs",
+        "printed",
+        "cancel",
+        "resume",
+        "remove",
+        "share",
+        "approve",
+        "refuse",
+        "download",
+    ),
+)
 COMMANDS = dict(commands(typer.main.get_command(app)))
 
 

@@ -250,9 +250,14 @@ def test_the_status_reads_well_and_is_escaped_in_a_notebook() -> None:
     run = hansa.Federation.simulate(DATA).run(hansa.Experiment(MODEL, EVALUATED, name="<b>bold</b>"))
     assert repr(run.status()) == "<finished after 6 of 6 rounds>"
     assert "&lt;b&gt;bold" in run.status()._repr_html_()
-    assert "<b>" not in run.status()._repr_html_()
-    envoys = hansa.Federation.simulate(DATA).envoys()
-    assert [envoy.name for envoy in envoys] == list(DATA.clients)
+    assert "<b>bold" not in run.status()._repr_html_()
+    federation = hansa.Federation.simulate(DATA)
+    assert [envoy.name for envoy in federation.envoys()] == list(DATA.clients)
+    assert str(len(DATA["1"])) in federation._repr_html_()
+    shown: Any
+    for shown in (run, run.experiment, *federation.envoys()):
+        assert "<table>" in shown._repr_html_()
+        assert "<b>bold" not in shown._repr_html_()
 
 
 def test_ctrl_c_in_a_run_is_raised_and_the_run_can_go_on() -> None:
