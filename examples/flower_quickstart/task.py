@@ -1,5 +1,6 @@
 """What is trained, and on what: softmax regression in NumPy on scikit-learn's digits. It knows nothing of federations."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ Array = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]
 
 
+@functools.cache
 def load(partition_id: int) -> list[tuple[Array, Labels]]:
     """One client's examples: (pixels, labels) to train on, and to test on."""
     partitioner = DirichletPartitioner(num_partitions=CLIENTS, partition_by="y", alpha=0.5)

@@ -99,6 +99,9 @@ from .rules.trees import JoinedTrees as JoinedTrees
 from .training.auc import auc as auc
 from .training.boosting import LocalBoosting as LocalBoosting
 from .training.chain import chain as chain
+from .training.clients import ArrayModel as ArrayModel
+from .training.clients import Clients as Clients
+from .training.clients import NodeContext as NodeContext
 from .training.evaluation import Evaluation as Evaluation
 from .training.evaluation import TopK as TopK
 from .training.evaluation import accuracy as accuracy

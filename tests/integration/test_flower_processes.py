@@ -1,4 +1,4 @@
-"""Flower's older programs as processes: a server and its clients over a real connection, in any order, and when things go wrong."""
+"""Flower's older programs as processes: a server and its clients over a real connection, and what can go wrong."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Program:
     """A program of the test's, started as a process."""
 
     def __init__(self, folder: Path, code: str, *arguments: str) -> None:
-        file = folder / f"program_{abs(hash((code, arguments)))}.py"
+        file = folder / f"program_{len(list(folder.glob('program_*')))}.py"
         file.write_text(code)
         self.process = subprocess.Popen(
             [sys.executable, str(file), *arguments],

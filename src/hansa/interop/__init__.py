@@ -1,0 +1,1 @@
+"""Other frameworks' programs, brought along with only their import lines changed."""

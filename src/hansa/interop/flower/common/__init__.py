@@ -1,0 +1,67 @@
+"""What Flower's `flwr.common` has: the values of clients and strategies, parameters, records and the context."""
+
+from hansa.interop.flower.common.logger import log
+from hansa.interop.flower.common.typing import (
+    Code,
+    Config,
+    EvaluateIns,
+    EvaluateRes,
+    FitIns,
+    FitRes,
+    GetParametersIns,
+    GetParametersRes,
+    GetPropertiesIns,
+    GetPropertiesRes,
+    Metrics,
+    MetricsAggregationFn,
+    NDArray,
+    NDArrays,
+    Properties,
+    Scalar,
+    Status,
+)
+from hansa.interop.flower.message import Context, Error, Message, MessageType, Metadata
+from hansa.interop.flower.parameters import (
+    Parameters,
+    bytes_to_ndarray,
+    ndarray_to_bytes,
+    ndarrays_to_parameters,
+    parameters_to_ndarrays,
+)
+from hansa.interop.flower.records import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+__all__ = [
+    "Array",
+    "ArrayRecord",
+    "Code",
+    "Config",
+    "ConfigRecord",
+    "Context",
+    "Error",
+    "EvaluateIns",
+    "EvaluateRes",
+    "FitIns",
+    "FitRes",
+    "GetParametersIns",
+    "GetParametersRes",
+    "GetPropertiesIns",
+    "GetPropertiesRes",
+    "Message",
+    "MessageType",
+    "Metadata",
+    "MetricRecord",
+    "Metrics",
+    "MetricsAggregationFn",
+    "NDArray",
+    "NDArrays",
+    "Parameters",
+    "Properties",
+    "RecordDict",
+    "Scalar",
+    "Status",
+    "bytes_to_ndarray",
+    "log",
+    "ndarray_to_bytes",
+    "ndarrays_to_parameters",
+    "parameters_to_ndarrays",
+]
