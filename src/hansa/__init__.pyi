@@ -96,6 +96,7 @@ from .rules.compose import ByPrefix as ByPrefix
 from .rules.mean import WeightedMean as WeightedMean
 from .rules.moments import Moments as Moments
 from .rules.trees import JoinedTrees as JoinedTrees
+from .runtime.local import LocalFederation as LocalFederation
 from .training.auc import auc as auc
 from .training.boosting import LocalBoosting as LocalBoosting
 from .training.chain import chain as chain

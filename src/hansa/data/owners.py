@@ -44,7 +44,7 @@ class Owner:
     folder: Path | None = None
 
 
-def load_owners(path: Path) -> list[Owner]:
+def load_owners(path: Path | str) -> list[Owner]:
     """The owners that a TOML file names: a table for each, with its `descriptor` and `parameters`.
 
     With `count = 20` a table `[ward]` stands for ward-1 to ward-20, and `{index}` in a parameter for 0 to 19. `$NAME` in a
@@ -53,6 +53,7 @@ def load_owners(path: Path) -> list[Owner]:
     Raises:
         ConfigError: there is no such file, or it says something that cannot be.
     """
+    path = Path(path)
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as problem:

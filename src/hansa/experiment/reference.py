@@ -11,13 +11,13 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 Mode = Literal["reference", "fast"]
 
@@ -37,34 +37,49 @@ ONE_THREAD: Mapping[str, str] = {
 """What XLA (JAX) and TensorFlow read in the environment when they first compute, and never again."""
 
 
+class Threads:
+    """The threads of a mode, held for as long as something computes, again and again.
+
+    Which libraries compute with threads is looked up anew only where modules were loaded meanwhile: that reads all that is
+    mapped into the process, and an ask of many small clients is over sooner.
+    """
+
+    def __init__(self, mode: Mode) -> None:
+        self._mode, self._modules, self._libraries = mode, -1, ThreadpoolController()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within, BLAS, OpenMP and PyTorch, where it is loaded, use one thread in reference mode; then as many as before.
+
+        JAX and TensorFlow keep the number of threads with which they first compute: within, that is one.
+        """
+        if self._mode != "reference":
+            yield
+            return
+        if len(sys.modules) != self._modules:
+            self._modules, self._libraries = len(sys.modules), ThreadpoolController()
+        torch: Any = sys.modules.get("torch")
+        before = torch.get_num_threads() if torch else 0
+        variables = {name: os.environ.get(name) for name in ONE_THREAD}
+        with self._libraries.limit(limits=1):
+            try:
+                os.environ.update(ONE_THREAD)
+                if torch:
+                    torch.set_num_threads(1)
+                yield
+            finally:
+                if torch:
+                    torch.set_num_threads(before)
+                for name, value in variables.items():
+                    if value is None:
+                        os.environ.pop(name, None)
+                    else:
+                        os.environ[name] = value
+
+
 def threads(mode: Mode) -> AbstractContextManager[None]:
     """The context in which a mode computes."""
-    return _one_thread() if mode == "reference" else nullcontext()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let BLAS, OpenMP and PyTorch, where it is loaded, use a single thread; put back what was set before.
-
-    JAX and TensorFlow keep the number of threads with which they first compute: within, that is one.
-    """
-    torch: Any = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch else 0
-    variables = {name: os.environ.get(name) for name in ONE_THREAD}
-    with threadpool_limits(limits=1):
-        try:
-            os.environ.update(ONE_THREAD)
-            if torch:
-                torch.set_num_threads(1)
-            yield
-        finally:
-            if torch:
-                torch.set_num_threads(before)
-            for name, value in variables.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+    return Threads(mode).held()
 
 
 def environment(mode: Mode) -> dict[str, str]:

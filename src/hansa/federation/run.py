@@ -122,7 +122,8 @@ class EnvoyInfo:
     def __repr__(self) -> str:
         held = ", ".join(f"{count} to {split}" for split, count in self.examples.items() if count)
         state = "online" if self.online else "away"
-        return f"<{self.name}: {state}, {len(self.clients)} clients, {held} on {', '.join(self.devices)}>"
+        clients = f"{len(self.clients)} client{'' if len(self.clients) == 1 else 's'}"
+        return f"<{self.name}: {state}, {clients}, {held} on {', '.join(self.devices)}>"
 
 
 class Run(Protocol):

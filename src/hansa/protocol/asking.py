@@ -132,7 +132,8 @@ def restarts(turn: Turn, _event: Restarts) -> None:
 def cancel(turn: Turn, event: Cancel) -> None:
     """Somebody who may stops it."""
     last = turn.run.told.model if turn.run.told else None
-    turn.end(Phase.CANCELLED, f"cancelled by {event.by}", last)
+    why = f"cancelled by {event.by}" + (f": {event.why}" if event.why else "")
+    turn.end(Phase.CANCELLED, why, last)
 
 
 def share(turn: Turn, event: Share) -> None:

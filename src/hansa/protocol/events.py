@@ -141,6 +141,7 @@ class Cancel:
     """Somebody who may stops it."""
 
     by: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from hansa.core.tree import Tree
 from hansa.core.work import ClientContext, Update, Work, visit_key
 from hansa.data import FederatedData
 from hansa.errors import HansaError
-from hansa.experiment.reference import Mode, threads
+from hansa.experiment.reference import Mode, Threads
 
 SPLITS = ("train", "test")
 
@@ -81,7 +81,8 @@ class SequentialExecutor:
         mode: Mode = "reference",
         device: str = "cpu",
     ) -> None:
-        self._works, self._data, self._seed, self._mode, self._device = works, data, seed, mode, device
+        self._works, self._data, self._seed, self._device = works, data, seed, device
+        self._threads = Threads(mode)
         self._everyone = Population(tuple(data.clients), {split: data.sizes(split) for split in SPLITS})
         self.answered: Callable[[int, int], None] = _nobody_looks
         self._in_flight: dict[str, deque[Visit]] = {}
@@ -109,7 +110,7 @@ class SequentialExecutor:
 
     def execute(self, ask: Ask) -> Reply:
         """Carry one ask out."""
-        with threads(self._mode):
+        with self._threads.held():
             return self._execute(ask)
 
     def _execute(self, ask: Ask) -> Reply:

@@ -137,8 +137,8 @@ def test_a_cancelled_run_is_resumed_to_the_same_bits(live: Live, federation: Con
     run = federation.run(experiment, source=KEPT, wait=False)
     for event in run.stream():
         if event.entry is not None and event.entry.work == "train" and event.entry.round == 3:
-            run.cancel()
-    with pytest.raises(hansa.errors.RunFailed, match="cancelled") as caught:
+            run.cancel("enough for today")
+    with pytest.raises(hansa.errors.RunFailed, match="cancelled by user: enough for today") as caught:
         run.wait()
     assert caught.value.history is not None
     assert 3 <= caught.value.history.rounds < 6

@@ -220,7 +220,7 @@ class DirectorService:
         run, detail = self._run(peer, message.run, owner=message.request is not Request.SHOW), message.detail[:1000]
         match message.request:
             case Request.CANCEL:
-                await self._core.handle(Concerns(run.id, Cancel(peer.name)))
+                await self._core.handle(Concerns(run.id, Cancel(peer.name, detail)))
             case Request.SHARE:
                 await self._core.handle(Concerns(run.id, Share(detail)))
             case Request.RESUME:
