@@ -100,9 +100,9 @@ from .runtime.local import LocalFederation as LocalFederation
 from .training.auc import auc as auc
 from .training.boosting import LocalBoosting as LocalBoosting
 from .training.chain import chain as chain
-from .training.clients import ArrayModel as ArrayModel
-from .training.clients import Clients as Clients
-from .training.clients import NodeContext as NodeContext
+from .training.clients.work import ArrayModel as ArrayModel
+from .training.clients.work import Clients as Clients
+from .training.clients.work import NodeContext as NodeContext
 from .training.evaluation import Evaluation as Evaluation
 from .training.evaluation import TopK as TopK
 from .training.evaluation import accuracy as accuracy
@@ -120,8 +120,8 @@ from .training.schedules import ExponentialDecay as ExponentialDecay
 from .training.schedules import Warmup as Warmup
 from .training.sklearn import SklearnTraining as SklearnTraining
 from .training.standardising import Standardiser as Standardiser
-from .training.task import task as task
-from .training.tasks import Tasks as Tasks
+from .training.tasks.task import task as task
+from .training.tasks.work import Tasks as Tasks
 
 __all__: list[str]  # noqa: PYI035 - it holds the names imported above, see __init__.py
 __version__: str

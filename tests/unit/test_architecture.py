@@ -40,7 +40,9 @@ def test_every_file_fits_in_the_head() -> None:
 
 
 def test_every_file_is_named_for_one_idea() -> None:
-    ours = [name for name in FILES if not name.startswith("interop/")]  # the rooms of others keep the names that they gave
+    ours = [
+        name for name in FILES if not name.startswith("interop/")
+    ]  # the rooms of others keep the names that they gave
     assert [name for name in ours if EMPTY_WORDS & set(Path(name).with_suffix("").parts)] == []
 
 

@@ -96,7 +96,7 @@ class FlaxModel:
         """The variables of a module that `native` made."""
         return self._functions.extract(self._arrays(native))
 
-    # What tasks ask of Flax besides: see hansa.training.framework.
+    # What tasks ask of Flax besides: see hansa.training.tasks.framework.
 
     def tensors(self, batch: Batch, device: str = "cpu") -> tuple[Any, ...]:
         """The inputs of a batch and its target, as arrays on a device."""

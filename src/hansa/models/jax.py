@@ -117,7 +117,7 @@ class JaxModel:
         check_alike(found, self._layout.form, where="the parameters that a task gave back", hint=hint)
         return found
 
-    # What tasks ask of JAX besides: see hansa.training.framework.
+    # What tasks ask of JAX besides: see hansa.training.tasks.framework.
 
     def tensors(self, batch: Batch, device: str = "cpu") -> tuple[Any, ...]:
         """The inputs of a batch and its target, as arrays on a device."""

@@ -151,7 +151,7 @@ class KerasModel:
         self._layout.check(found)
         return found
 
-    # What tasks ask of Keras besides: see hansa.training.framework.
+    # What tasks ask of Keras besides: see hansa.training.tasks.framework.
 
     def tensors(self, batch: Batch, device: str = CPU) -> tuple[Any, ...]:
         """The inputs of a batch and its target, as tensors on a device."""

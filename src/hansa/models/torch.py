@@ -120,7 +120,7 @@ class TorchModel:
         """Its parameters and buffers, by their names in `state_dict()`."""
         return self.dump(_state(native))
 
-    # What tasks ask of PyTorch besides: see hansa.training.framework.
+    # What tasks ask of PyTorch besides: see hansa.training.tasks.framework.
 
     def tensors(self, batch: Batch, device: str = "cpu") -> tuple[Tensor, ...]:
         """The inputs of a batch and its target, copied to a device; classes as int64, which PyTorch's losses expect."""

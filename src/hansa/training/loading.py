@@ -46,7 +46,7 @@ class Loaded:
             DataError: the loader returned something else than two values.
         """
         seed = context.key.child("loader").integer(63)
-        made = self.loader(context.data, {**self.settings, **context.settings, "seed": seed})
+        made: Any = self.loader(context.data, {**self.settings, **context.settings, "seed": seed})
         if not isinstance(made, tuple) or len(made) != 2:
             found = f"{len(made)} values" if isinstance(made, tuple) else type(made).__name__
             raise DataError(

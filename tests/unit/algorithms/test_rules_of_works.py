@@ -22,8 +22,8 @@ from hansa.federation import Federation
 from hansa.models.torch import TorchModel
 from hansa.rules import Both, Collect, WeightedMean
 from hansa.testing import blobs
-from hansa.training.task import task
-from hansa.training.tasks import Tasks
+from hansa.training.tasks.task import task
+from hansa.training.tasks.work import Tasks
 
 DATA = blobs(3, examples=16)
 POPULATION = Population(("0",), {"train": {"0": 1}})

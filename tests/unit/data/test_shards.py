@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import hansa.data.shards
 from hansa.data import Batch, ClientDataset, Field, Schema
+from hansa.data.documents import schema_from_json, schema_to_json
 from hansa.data.shards import (
     ShardDescriptor,
     ShardFacts,
@@ -25,8 +26,6 @@ from hansa.data.shards import (
     compare,
     hosted,
     load_descriptor,
-    schema_from_json,
-    schema_to_json,
 )
 from hansa.errors import ConfigError, DataError, InputError
 

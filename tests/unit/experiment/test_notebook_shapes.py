@@ -1122,7 +1122,7 @@ x = again()
 answer = seen
 """,
     "a task of Hansa's": r'''
-import hansa.training.task as tasks, math
+import hansa.training.tasks.task as tasks, math
 RATE = 2
 ---
 @tasks.task(train=True)
@@ -1132,7 +1132,7 @@ def train(model, loader, *, rate: float = RATE):
 ---
 answer = train.name if hasattr(train, "name") else "train"
 ===
-import hansa.training.task as tasks, math
+import hansa.training.tasks.task as tasks, math
 RATE = 2
 
 

@@ -17,8 +17,8 @@ from hansa.core.work import ClientContext
 from hansa.errors import ConfigError, TreeMismatch
 from hansa.models.flax import FlaxModel
 from hansa.models.jax import JaxModel, prng_key
-from hansa.training.framework import Habits
 from hansa.training.optimizers import Adam
+from hansa.training.tasks.framework import Habits
 
 cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 

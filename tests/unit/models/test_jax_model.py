@@ -20,9 +20,9 @@ from hansa.core.tree import Tree
 from hansa.core.work import ClientContext
 from hansa.errors import ConfigError, DataError, TreeMismatch
 from hansa.models.jax import JaxModel, prng_key
-from hansa.training.framework import Habits
 from hansa.training.gradients import ClipNorm, Proximal
 from hansa.training.optimizers import SGD, Adam, Optimizer, Yogi
+from hansa.training.tasks.framework import Habits
 
 cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 

@@ -20,9 +20,9 @@ from hansa.core.tree import Tree
 from hansa.core.work import ClientContext
 from hansa.errors import ConfigError, DataError, TreeMismatch
 from hansa.models.keras import KerasModel
-from hansa.training.framework import Habits
 from hansa.training.gradients import ClipNorm, Proximal
 from hansa.training.optimizers import SGD, Adam, Optimizer, Yogi
+from hansa.training.tasks.framework import Habits
 
 layers = keras.layers
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -12,7 +12,7 @@ from hansa.core.keys import key
 from hansa.errors import ConfigError, TreeMismatch
 from hansa.models.torch import TorchModel
 from hansa.testing.laws import unlike_bits
-from hansa.training.framework import Habits, OptimizerStates
+from hansa.training.tasks.framework import Habits, OptimizerStates
 
 
 def normed() -> nn.Module:

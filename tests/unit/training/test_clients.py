@@ -18,8 +18,8 @@ from hansa.core import tree
 from hansa.core.work import ClientContext
 from hansa.data import ClientDataset, FederatedData
 from hansa.errors import ConfigError, InputError, RunFailed, TreeMismatch
-from hansa.training.answers import in_order, named
-from hansa.training.clients import ArrayModel, Clients, NodeContext
+from hansa.training.clients.answers import in_order, named
+from hansa.training.clients.work import ArrayModel, Clients, NodeContext
 
 ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros(3, np.float32)]
 CONTEXT = ClientContext("7", {})

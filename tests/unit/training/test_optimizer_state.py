@@ -35,8 +35,8 @@ from hansa.testing import blobs
 from hansa.testing.laws import unlike_bits, unlike_form
 from hansa.training import SGD, Adam, Evaluation, LocalTraining, Optimizer, Yogi
 from hansa.training.kept import parted
-from hansa.training.task import task
-from hansa.training.tasks import Tasks
+from hansa.training.tasks.task import task
+from hansa.training.tasks.work import Tasks
 
 ROUNDS, STEPS, SEED = 4, 3, 5
 DATA = blobs(1, examples=16)

@@ -28,9 +28,9 @@ from hansa.models.torch import TorchModel
 from hansa.testing import blobs
 from hansa.testing.laws import snapshot, unlike_bits
 from hansa.training import SGD, LocalTraining
-from hansa.training.batches import Batches
-from hansa.training.task import task
-from hansa.training.tasks import Tasks
+from hansa.training.tasks.batches import Batches
+from hansa.training.tasks.task import task
+from hansa.training.tasks.work import Tasks
 
 DATA = blobs(2, examples=20)
 HELD, TEST = DATA["0"], DATA.test["0"]

@@ -19,8 +19,8 @@ from hansa.models import NumpyMLP
 from hansa.models.torch import TorchModel
 from hansa.rules import Collect, WeightedMean
 from hansa.testing import blobs
-from hansa.training.task import Task, task
-from hansa.training.tasks import Tasks
+from hansa.training.tasks.task import Task, task
+from hansa.training.tasks.work import Tasks
 
 DATA = blobs(1, examples=20)
 MODEL = TorchModel(lambda: nn.Linear(5, 3), F.cross_entropy)

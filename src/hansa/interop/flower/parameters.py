@@ -8,7 +8,7 @@ from io import BytesIO
 import numpy as np
 
 from hansa.core.tree import Array, Tree
-from hansa.training.answers import in_order, named, writable
+from hansa.training.clients.answers import in_order, named, writable
 
 NDArrays = list[Array]
 NUMPY = "numpy.ndarray"

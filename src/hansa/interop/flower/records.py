@@ -15,7 +15,7 @@ import numpy as np
 from hansa.core.tree import Array as NDArray
 from hansa.errors import InputError, MissingExtra
 from hansa.interop.flower.parameters import NUMPY, bytes_to_ndarray, ndarray_to_bytes
-from hansa.training.answers import checked_arrays, plain
+from hansa.training.clients.answers import checked_arrays, plain
 
 V = TypeVar("V")
 

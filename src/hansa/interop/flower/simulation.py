@@ -24,7 +24,7 @@ from hansa.interop.flower.serverapp.grid import Grid, MessageWork
 from hansa.interop.flower.serverapp.server_app import ServerApp
 from hansa.interop.flower.works import Nodes
 from hansa.simulation import SequentialExecutor
-from hansa.training.clients import ArrayModel
+from hansa.training.clients.work import ArrayModel
 
 __all__ = ["run_simulation", "start_simulation"]
 

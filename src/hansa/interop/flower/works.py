@@ -31,9 +31,9 @@ from hansa.interop.flower.common.typing import (
 from hansa.interop.flower.message import Context
 from hansa.interop.flower.packing import from_leaf, from_tree, to_leaf, to_tree
 from hansa.interop.flower.parameters import NUMPY, Parameters
-from hansa.training.answers import alike
-from hansa.training.answers import measured as means
-from hansa.training.clients import only_parameter, wanted
+from hansa.training.clients.answers import alike
+from hansa.training.clients.answers import measured as means
+from hansa.training.clients.work import only_parameter, wanted
 
 ARRAY, REPORT = "array:", "report"
 """The leaves of an answer: its arrays by position, and its report."""

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import hansa
-from hansa.training.task import task
-from hansa.training.tasks import Tasks
+from hansa.training.tasks.task import task
+from hansa.training.tasks.work import Tasks
 
 model = hansa.TorchModel(lambda: nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.2), nn.Linear(8, 3)), F.cross_entropy)
 

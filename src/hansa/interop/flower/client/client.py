@@ -20,7 +20,7 @@ from hansa.interop.flower.common.typing import (
     Status,
 )
 from hansa.interop.flower.parameters import Parameters, ndarrays_to_parameters, parameters_to_ndarrays
-from hansa.training.answers import checked_arrays, evaluated, fitted, plain
+from hansa.training.clients.answers import checked_arrays, evaluated, fitted, plain
 
 OK = Status(Code.OK, "Success")
 NOTHING = Parameters([], "")

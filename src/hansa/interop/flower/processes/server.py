@@ -47,7 +47,7 @@ from hansa.runtime.director.aggregators import SCRATCH, Aggregators
 from hansa.runtime.files import now
 from hansa.runtime.shelf import Shelf
 from hansa.runtime.user import User
-from hansa.training.clients import ArrayModel
+from hansa.training.clients.work import ArrayModel
 
 NOTE = b'"""The strategy of this run lives in its server\'s process, and every client\'s code at the client."""\n'
 """What is shipped instead of an experiment's source."""

@@ -9,7 +9,7 @@ from hansa.interop.flower.common.typing import FitRes
 from hansa.interop.flower.parameters import NDArrays
 from hansa.interop.flower.server.client_proxy import ClientProxy
 from hansa.rules import WeightedMean
-from hansa.training.answers import in_order, named
+from hansa.training.clients.answers import in_order, named
 
 
 def aggregate(results: Sequence[tuple[NDArrays, int]]) -> NDArrays:

@@ -22,12 +22,12 @@ from hansa.data import ClientDataset
 from hansa.errors import ConfigError, UnknownName
 from hansa.models.model import NativeModel
 from hansa.training import kept
-from hansa.training.batches import Batches, size
-from hansa.training.factory import EXAMPLE, OptimizerFactory
-from hansa.training.framework import batch_of, native_of, seeded, set_mode
-from hansa.training.returned import Returned, no_examples, returned
-from hansa.training.settings import Setting, resolved
-from hansa.training.task import Task
+from hansa.training.tasks.batches import Batches, size
+from hansa.training.tasks.factory import EXAMPLE, OptimizerFactory
+from hansa.training.tasks.framework import batch_of, native_of, seeded, set_mode
+from hansa.training.tasks.returned import Returned, no_examples, returned
+from hansa.training.tasks.settings import Setting, resolved
+from hansa.training.tasks.task import Task
 
 OPTIMIZER = "optimizer"
 """Whose settings an optimiser's are: "optimizer/lr"."""

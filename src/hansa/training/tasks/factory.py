@@ -14,8 +14,8 @@ from hansa.core.work import ClientContext
 from hansa.errors import ConfigError
 from hansa.models.model import NativeModel
 from hansa.training import kept
-from hansa.training.framework import OptimizerStates
-from hansa.training.settings import Setting, parameters_of, settings_of
+from hansa.training.tasks.framework import OptimizerStates
+from hansa.training.tasks.settings import Setting, parameters_of, settings_of
 
 EXAMPLE = "optimizer=lambda model: torch.optim.Adam(model.parameters(), lr=1e-3)"
 

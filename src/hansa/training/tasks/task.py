@@ -13,7 +13,7 @@ from typing import Any, overload
 
 from hansa.core.ask import AggregationRule
 from hansa.errors import ConfigError
-from hansa.training.settings import Setting, parameters_of, settings_of
+from hansa.training.tasks.settings import Setting, parameters_of, settings_of
 
 GIVEN = ("model", "optimizer", "loader", "device", "key")
 """What a task may ask for by the name of a parameter."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from hansa.core.metrics import Mean, Metric, Metrics
 from hansa.errors import ConfigError, DataError
-from hansa.training.task import Task
+from hansa.training.tasks.task import Task
 
 EXAMPLES = "examples"
 """The entry of what a task returns that is no metric: how many examples it saw."""

@@ -23,7 +23,7 @@ from hansa.core.work import ClientContext, Scalar, Settings, Update
 from hansa.errors import ConfigError
 from hansa.models import Batch, Gradient, Resident
 from hansa.models.model import Prediction
-from hansa.training.answers import alike, checked_arrays, evaluated, fitted, in_order, measured, named, writable
+from hansa.training.clients.answers import alike, checked_arrays, evaluated, fitted, in_order, measured, named, writable
 
 Config = dict[str, Scalar]
 """What the ask says to the client: numbers, text and bytes by name."""

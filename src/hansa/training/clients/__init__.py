@@ -1,0 +1,1 @@
+"""Client classes as works: over lists of NumPy arrays, as Flower has them."""
