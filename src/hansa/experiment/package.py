@@ -18,7 +18,7 @@ from hansa.experiment.installed import Installed
 from hansa.experiment.manifest import InitialModel, Manifest, SourceFile
 from hansa.experiment.readable import readable
 from hansa.experiment.requirements import normal
-from hansa.experiment.sources import Trouble, gather
+from hansa.experiment.sources import explained, gather
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def pack(
     sources = gather(folder, [entry, *_included(folder, include)], installed.has, given)
     troubles = sources.troubles + installed.troubles(sources.outside, requirements)
     if troubles:
-        raise _explained(troubles)
+        raise explained(troubles, "imports would fail at an owner")
     contents = {hashlib.sha256(content).hexdigest(): content for content in sources.files.values()}
     files = [
         SourceFile(path, hashlib.sha256(content).hexdigest(), len(content)) for path, content in sources.files.items()
@@ -148,15 +148,6 @@ def _included(folder: Path, patterns: Iterable[str]) -> list[Path]:
 def _derived(folder: Path, file: Path) -> bool:
     """Whether a file is hidden, or something that Python or an editor left."""
     return any(part.startswith(".") or part == "__pycache__" for part in file.relative_to(folder).parts)
-
-
-def _explained(troubles: Sequence[Trouble]) -> ExperimentFileError:
-    distinct = list(dict.fromkeys(troubles))
-    if len(distinct) == 1:
-        return ExperimentFileError(distinct[0].what, where=distinct[0].where, hint=distinct[0].hint)
-    lines = [f"  {each.where}: {each.what}; {each.hint}" for each in distinct[:20]]
-    more = [f"  ... and {len(distinct) - 20} more"] if len(distinct) > 20 else []
-    return ExperimentFileError("\n".join([f"{len(distinct)} imports would fail at an owner:", *lines, *more]))
 
 
 def unpack(manifest: Manifest, read: Callable[[str], bytes], folder: Path) -> None:

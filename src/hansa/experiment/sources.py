@@ -31,6 +31,16 @@ class Trouble:
     hint: str
 
 
+def explained(troubles: Sequence[Trouble], things: str) -> ExperimentFileError:
+    """One error that tells of all of them, each once; `things` says what they are, for a heading with their number."""
+    distinct = list(dict.fromkeys(troubles))
+    if len(distinct) == 1:
+        return ExperimentFileError(distinct[0].what, where=distinct[0].where, hint=distinct[0].hint)
+    lines = [f"  {each.where}: {each.what}; {each.hint}" for each in distinct[:20]]
+    more = [f"  ... and {len(distinct) - 20} more"] if len(distinct) > 20 else []
+    return ExperimentFileError("\n".join([f"{len(distinct)} {things}:", *lines, *more]))
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """An import of a module that is no neighbour: its full name, the file and line, and whether the code does without it."""

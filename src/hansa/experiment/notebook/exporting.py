@@ -23,7 +23,7 @@ from hansa.experiment.notebook.slicing import sliced
 from hansa.experiment.notebook.walk import names_of
 from hansa.experiment.notebook.writing import Part, written
 from hansa.experiment.readable import readable
-from hansa.experiment.sources import Trouble
+from hansa.experiment.sources import Trouble, explained
 
 ENTRY = "experiment.py"
 """What the file is called where it is shipped."""
@@ -87,7 +87,7 @@ def export(
             *troubles,
         )
     if troubles:
-        raise _explained(troubles)
+        raise explained(troubles, "things keep this from being exported")
     text, parts = written(notebook, flow, found, name)
     readable(ENTRY, text.encode())
     _check_compiles(text)
@@ -109,15 +109,6 @@ def _is_for_here(node: ast.stmt) -> bool:
         ):
             return True
     return False
-
-
-def _explained(troubles: Sequence[Trouble]) -> ExperimentFileError:
-    distinct = list(dict.fromkeys(troubles))
-    if len(distinct) == 1:
-        return ExperimentFileError(distinct[0].what, where=distinct[0].where, hint=distinct[0].hint)
-    lines = [f"  {each.where}: {each.what}; {each.hint}" for each in distinct[:20]]
-    more = [f"  ... and {len(distinct) - 20} more"] if len(distinct) > 20 else []
-    return ExperimentFileError("\n".join([f"{len(distinct)} things keep this from being exported:", *lines, *more]))
 
 
 def _check_compiles(text: str) -> None:
