@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,3 +237,32 @@ def test_who_is_of_another_federation_is_told_so(at: At, tmp_path: Path) -> None
     at("pki", "enroll", "--install", crt, "--ca", ca / "ca.crt", eve, "--director", at.federation.address)
     assert "another authority" in at("status", "--identity", eve, code=1)
     at("doctor", eve, code=1)
+
+
+def test_a_local_federation_ends_with_whoever_started_it_even_when_that_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import sys, hansa, threading; from pathlib import Path\n"
+        "owner = hansa.Owner('alice', 'shards:Cloud', {'number': 0}, Path(sys.argv[1]))\n"
+        "federation = hansa.LocalFederation(Path(sys.argv[1]) / 'federation', [owner])\n"
+        "federation.create(); federation.up()\n"
+        "print(*(process.pid for process in federation.processes.values()), flush=True)\n"
+        "threading.Event().wait()\n"
+    )
+    (tmp_path / "shards.py").write_text(
+        "import hansa\nfrom hansa.testing import blobs\n\n\n"
+        "class Cloud(hansa.ShardDescriptor):\n"
+        "    schema = {'x': hansa.Field((5,), 'float32'), 'y': hansa.Field((), 'int64', classes=3)}\n\n"
+        "    def __init__(self, number):\n        self.number = str(number)\n\n"
+        "    def train(self):\n        return blobs()[self.number]\n"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    pids = [int(pid) for pid in starter.stdout.readline().split()]
+    starter.kill()
+    starter.wait()
+    starter.stdout.close()
+    assert len(pids) == 2
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline, "the Director or the Envoy outlived who started them"
+        threading.Event().wait(0.05)

@@ -113,8 +113,8 @@ class _Bar:
         self._bars.stop()
 
     def moves(self, run: dict[str, Any]) -> None:
-        said = state(run)
-        self._bars.update(self._task, completed=run["rounds"], state=plain(said, "dim"))
+        self._bars.update(self._task, completed=run["rounds"], state=plain(state(run), "dim"))
+        said = f"{run['phase']}: {run['why']}"
         if run["why"] and run["phase"] not in OVER and said != self._said:
             self._console.print(plain(said, "dim"), soft_wrap=True)
         self._said = said

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from hansa.errors import FederationError, HansaError, NotAllowed
+from hansa.runtime.leash import follow
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
@@ -84,6 +85,7 @@ async def _run(serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> N
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ask)
+    follow(ask)
     await serve(stop)
 
 

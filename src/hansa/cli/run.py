@@ -82,7 +82,7 @@ def _locally(file: Path, owners: Path | None, out: Path | None, *, as_json: bool
             file,
             director=federation.address,
             identity=federation.folder / "user",
-            at_least=len(federation.owners),
+            envoy=list(federation.owners),
             out=out,
             as_json=as_json,
         )

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -29,7 +29,7 @@ from packaging.version import InvalidVersion, Version
 import hansa
 from hansa.errors import ChildDied, InputError, StoreError
 from hansa.experiment import disk, installer
-from hansa.experiment.requirements import applies, normal, requirement, with_extras
+from hansa.experiment.requirements import applies, builds, normal, requirement, with_extras
 
 Progress = Callable[[str], None]
 """Is told, line by line, what is being done."""
@@ -150,7 +150,8 @@ def _check_python(oldest: str) -> None:
 
 
 def _find(name: str, path: Sequence[str] | None) -> metadata.Distribution | None:
-    found = metadata.distributions(name=name) if path is None else metadata.distributions(name=name, path=list(path))
+    paths: dict[str, Any] = {} if path is None else {"path": list(path)}
+    found = (each for build in builds(name) for each in metadata.distributions(name=build, **paths))
     return next(iter(found), None)
 
 

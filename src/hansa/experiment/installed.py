@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from hansa.experiment.requirements import applies, requirement, with_extras
+from hansa.experiment.requirements import applies, builds, requirement, with_extras
 from hansa.experiment.sources import Outside, Trouble
 
 HERE = Requirement("hansa[federation]")
@@ -54,7 +54,8 @@ class Installed:
         declared = {"hansa"}
         for text in requirements:
             parsed = requirement(text)
-            declared |= {canonicalize_name(name) for name in (parsed.name, *self.also(parsed))}
+            named = (parsed.name, *self.also(parsed))
+            declared |= {canonicalize_name(build) for name in named for build in builds(name)}
         each = (self._trouble(one, declared) for one in outside)
         return [trouble for trouble in each if trouble is not None]
 

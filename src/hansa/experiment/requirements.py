@@ -23,6 +23,9 @@ MOST = 200
 Find = Callable[[str], metadata.Distribution | None]
 """Finds an installed distribution by its name."""
 
+BUILDS = (("xgboost", "xgboost-cpu"), ("tensorflow", "tensorflow-cpu"))
+"""Distributions that are one package built for different machines: any of a group serves where another is required."""
+
 _HINT = 'name a distribution and its versions, such as "scikit-learn>=1.4"'
 
 
@@ -43,6 +46,11 @@ def requirement(text: str) -> Requirement:
     if any(each.operator == "===" for each in parsed.specifier):
         raise InputError(f"the requirement {text!r} uses '===', which compares no versions", hint="use '=='")
     return parsed
+
+
+def builds(name: str) -> tuple[str, ...]:
+    """The distributions that serve where `name` is required: itself, and its other builds."""
+    return next((group for group in BUILDS if canonicalize_name(name) in group), (name,))
 
 
 def normal(texts: Iterable[str]) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from hansa.protocol.peer import Role
 from hansa.runtime.config import DirectorConfig, EnvoyConfig, template_director, template_envoy
 from hansa.runtime.director.serve import AUTHORITY, IDENTITY
 from hansa.runtime.files import now
+from hansa.runtime.leash import Leash
 from hansa.runtime.remembered import remember
 from hansa.runtime.user import User
 
@@ -39,6 +40,8 @@ STOP = 15.0
 
 class LocalFederation:
     """The processes of a federation on this machine. Use it in a `with` block, so that they end with it.
+
+    They end with this process too, even where it is killed.
 
     Args:
         folder: for all of its files; made if need be.
@@ -62,6 +65,7 @@ class LocalFederation:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {**os.environ, **(environment or {})}
         self._change_director, self._change_envoy = change_director, change_envoy
+        self._leash: Leash | None = None
 
     @staticmethod
     def exists(folder: Path) -> bool:
@@ -126,13 +130,14 @@ class LocalFederation:
     def start(self, name: str) -> None:
         """Start the Director, or the Envoy of an owner."""
         kind = DIRECTOR if name == DIRECTOR else "envoy"
+        self._leash = self._leash or Leash()
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(  # noqa: S603 - our own interpreter and command
                 [sys.executable, "-m", "hansa", kind, "start", str(self.folder / name)],
-                stdin=subprocess.DEVNULL,
+                stdin=self._leash.stdin,
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env=self._leash.environment(self._environment),
                 start_new_session=True,  # Ctrl-C is for whoever holds the federation, which then stops it in order
             )
 
@@ -188,6 +193,9 @@ class LocalFederation:
                 process.kill()
                 process.wait()
         self.processes.clear()
+        if self._leash is not None:
+            self._leash.close()
+            self._leash = None
 
     def __enter__(self) -> Self:
         return self

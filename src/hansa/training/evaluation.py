@@ -19,8 +19,8 @@ Measure = Callable[[Array, Array], Metric]
 
 
 def accuracy(outputs: Array, labels: Array) -> Mean:
-    """The share of examples whose highest score is their label's; scores (n, classes), labels (n,)."""
-    return Mean.share(int(np.count_nonzero(outputs.argmax(axis=1) == labels)), len(labels))
+    """The share of labels whose score is the highest; scores (n, classes, ...), labels (n, ...), such as one for each pixel."""
+    return Mean.share(int(np.count_nonzero(outputs.argmax(axis=1) == labels)), labels.size)
 
 
 @dataclass(frozen=True)

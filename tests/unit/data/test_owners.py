@@ -99,3 +99,17 @@ def test_a_file_that_says_what_cannot_be(folder: Path, text: str, said: str) -> 
 def test_a_file_that_is_not_there(folder: Path) -> None:
     with pytest.raises(hansa.errors.ConfigError, match="cannot be read"):
         hansa.load_owners(folder / "nobody.toml")
+
+
+def test_what_one_owner_may_lack_any_may_lack_in_a_simulation(folder: Path) -> None:
+    lacking = SHARDS.replace('"x": hansa.Field((5,), "float32")', '"x": hansa.Field((5,), "float32", missing=True)')
+    lacking = lacking.replace("return blobs()[self.number]", "return with_hole(blobs()[self.number])").replace(
+        "class Cloud",
+        "def with_hole(data):\n    x = data['x'].copy()\n    x[0, 0] = float('nan')\n"
+        "    return hansa.ClientDataset({'x': x, 'y': data['y']})\n\n\nclass Cloud",
+    )
+    (folder / "holes.py").write_text(lacking)
+    text = '[a]\ndescriptor = "holes:Cloud"\nparameters = { number = "0" }\n'
+    data = hansa.shards_of(named(folder, text + '[b]\ndescriptor = "shards:Cloud"\nparameters = { number = "1" }\n'))
+    assert all(data.shard(client) for client in data.clients), "a NaN is no mistake where it was declared"
+    assert data.schema["x"].missing

@@ -338,3 +338,14 @@ def test_a_private_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytes
         disk.replace(path, b"new")
     assert path.read_bytes() == b"old"
     assert {each.name for each in tmp_path.iterdir()} == {"file", "x"}
+
+
+def test_another_build_of_the_same_package_serves(tmp_path: Path) -> None:
+    info = tmp_path / "xgboost_cpu-3.2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: xgboost-cpu\nVersion: 3.2.0\n")
+    assert lacking(["xgboost>=3"], [str(tmp_path)]) == ()
+    (told,) = lacking(["xgboost>=4"], [str(tmp_path)])
+    assert "xgboost 3.2.0 is installed" in told
+    (told,) = lacking(["tensorflow"], [str(tmp_path)])
+    assert "not installed" in told

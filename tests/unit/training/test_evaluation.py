@@ -79,3 +79,9 @@ def test_a_field_of_labels_that_is_not_there_is_named() -> None:
 def test_top_k_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="one score at least, not 0"):
         TopK(0)
+
+
+def test_accuracy_of_a_label_for_each_pixel_is_a_share_of_pixels() -> None:
+    scores, labels = np.zeros((2, 3, 4), np.float32), np.array([[0, 1, 2, 2], [0, 0, 0, 0]])
+    scores[0, 1] = 1  # the first example says 1 everywhere, the second 0
+    assert accuracy(scores, labels) == Mean.share(1 + 4, 8)

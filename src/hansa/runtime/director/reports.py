@@ -153,7 +153,9 @@ def _waits_for(found: Run, core: Core) -> str:
         if looking:
             return f"waits for the approval of {', '.join(sorted(looking))}"
         joined = sum(member.joined for member in found.members.values())
-        return f"waits for Envoys: {joined} of at least {found.submission.at_least} are ready"
+        refused = [f"{name}: {m.why}" for name, m in sorted(found.members.items()) if m.consent is Consent.REFUSED]
+        ready = f"waits for Envoys: {joined} of at least {found.submission.at_least} are ready"
+        return "\n".join([ready, *refused])
     if found.asked is not None and found.asked.deadline and found.asked.deadline < time.time():
         return "past its deadline, and waits for enough updates"
     return ""
