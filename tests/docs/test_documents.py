@@ -109,9 +109,9 @@ def test_the_owners_class_as_documented_can_be_announced(monkeypatch: pytest.Mon
 
 
 def test_the_example_is_the_experiment_of_the_readme() -> None:
-    loaded = hansa.load_experiment(ROOT / "examples" / "quickstart.py")
+    loaded = hansa.load_experiment(ROOT / "examples" / "quickstart" / "quickstart.py")
     (quickstart,) = blocks(ROOT / "README.md")
-    for line in ("local = ", "algorithm = ", "data = ", "model = "):
+    for line in ("local = ", "algorithm = ", "data = ", "model = ", "experiment = "):
         (shown,) = [each for each in quickstart.splitlines() if each.startswith(line)]
         assert shown in loaded.path.read_text(encoding="utf-8").splitlines()
     assert len(loaded.data()) == 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -58,11 +58,11 @@ class Experiment:
     settings: Settings = field(default_factory=dict)
     best: str | None = None
     keep_every: int | None = None
-    stop: StopCondition | tuple[StopCondition, ...] = ()
+    stop: StopCondition | Sequence[StopCondition] = ()
     device: str = "cpu"
-    requirements: tuple[str, ...] = ()
-    include: tuple[str, ...] = ()
-    envoys: tuple[str, ...] = ()
+    requirements: Sequence[str] = ()
+    include: Sequence[str] = ()
+    envoys: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     at_least: int | None = None
 

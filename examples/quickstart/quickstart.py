@@ -1,4 +1,4 @@
-"""Ten owners with unlike digits train one network. Run it with `python examples/quickstart.py` or `hansa run` it."""
+"""Ten owners with unlike digits train one network. Run it with `python quickstart.py`, or with `hansa run quickstart.py`."""
 
 from torch import nn
 
@@ -15,7 +15,8 @@ def network() -> nn.Module:
 model = hansa.TorchModel(network, loss=nn.functional.cross_entropy)
 local = hansa.LocalTraining(model, hansa.SGD(0.1), batch_size=32, epochs=1)
 algorithm = hansa.Evaluated(hansa.FedAvg(local, rounds=30), hansa.Evaluation(model), every=10)
-experiment = hansa.Experiment(model, algorithm, seed=0)
+experiment = hansa.Experiment(model, algorithm, seed=0, requirements=["torch>=2.4"])
 
 if __name__ == "__main__":
-    print(hansa.Federation.simulate(data).run(experiment).history.table())
+    federation = hansa.Federation.simulate(data)
+    print(federation.run(experiment).history.table())
