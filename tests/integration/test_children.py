@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from hansa.errors import ChildDied, ConfigError, ProtocolError, StoreError
+from hansa.experiment.reference import ONE_THREAD
 from hansa.runtime.children import spawn
 from hansa.runtime.children.ended import Ended
 from hansa.runtime.children.limits import Limits
@@ -239,7 +240,7 @@ def test_it_has_nothing_of_its_parents(home: Path, monkeypatch: pytest.MonkeyPat
     expected = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
     scratch = str(home / "scratch")
     tmp = str(home / "scratch" / "tmp")
-    own = {"HOME": scratch, "TMPDIR": tmp, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "2"}
+    own = {"HOME": scratch, "TMPDIR": tmp, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "2", **ONE_THREAD}
     added_by_python = {"LC_CTYPE"}
     assert {name: text for name, text in seen["environment"].items() if name not in added_by_python} == expected | own
     kinds = {name: target.split(":")[0] for name, target in seen["descriptors"].items()}

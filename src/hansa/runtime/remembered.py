@@ -58,6 +58,8 @@ def introduced(director: str | None = None, folder: Path | None = None) -> tuple
     address = director or remembered(folder)
     if address is None:
         raise ConfigError(
-            "it is not known where the Director is", where=str(folder), hint="say it: its address is HOST:PORT"
+            "it is not known where the Director is",
+            where=str(folder),
+            hint="say it: --director HOST:PORT, or Federation.connect('HOST:PORT')",
         )
     return address, mine

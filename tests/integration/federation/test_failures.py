@@ -159,7 +159,7 @@ def test_a_hostile_name_becomes_a_harmless_folder_or_is_refused(live: Live, name
         return
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,60}", run)
     live.finished(run)
-    assert {path.suffix for path in set(live.local.folder.glob("*")) - before} <= {".initial"}
+    assert all(path.name.startswith("initial-") for path in set(live.local.folder.glob("*")) - before)
     assert (live.store / "runs" / run).parent == live.store / "runs"
 
 
