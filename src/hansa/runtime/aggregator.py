@@ -48,7 +48,7 @@ def main(channel: Channel) -> None:
             loaded = load_experiment(Path(start["entry"]))
             passes("aggregator: experiment loaded")
             with loaded.importing():
-                _Aggregator(channel, loaded, start).run()
+                Aggregator(channel, loaded, start).run()
     except HansaError as problem:
         channel.send({"fails": {"why": str(problem)}})
     except _HungUpError:
@@ -81,7 +81,7 @@ class _Arrived:
         return Update(tree, self.weight, self.metrics, client=client, staleness=now - self.version)
 
 
-class _Aggregator:
+class Aggregator:
     """One run; an executor whose clients are far away."""
 
     def __init__(self, channel: Channel, loaded: ExperimentFile, start: Mapping[str, Any]) -> None:

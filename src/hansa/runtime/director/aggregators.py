@@ -151,7 +151,7 @@ class Aggregators:
     async def _attend(self, run: Run, folder: Path) -> None:
         """A child's life."""
         try:
-            child = await self._born(run, folder)
+            child = await self.born(run, folder)
         except ChildDied as problem:
             await self.tell(run.id, ChildEnds(problem.what), ())
             return
@@ -173,7 +173,13 @@ class Aggregators:
             late = Fails(f"the Aggregator {living.late}; the Director's owner can allow more: time in [limits]")
             await self.tell(run.id, late if living.late else ChildEnds(ended.text), ())
 
-    async def _born(self, run: Run, folder: Path) -> Child:
+    async def born(self, run: Run, folder: Path) -> Child:
+        """A new child that was told where to begin; who runs it elsewhere than in a process overrides this.
+
+        Raises:
+            ChildDied: it died at once.
+            HansaError: it cannot be started.
+        """
         manifest = Manifest.decode(self._path(run.submission.manifest.sha256).read_bytes())
         source = folder / "source"
         await asyncio.to_thread(unpack, manifest, lambda sha: self._path(sha).read_bytes(), source)

@@ -36,7 +36,7 @@ from hansa.protocol import codec
 from hansa.protocol.messages import Request
 from hansa.protocol.peer import Peer, Role
 from hansa.protocol.run import Run
-from hansa.runtime.aggregator import _Aggregator
+from hansa.runtime.aggregator import Aggregator
 from hansa.runtime.children.channel import Channel
 from hansa.runtime.children.ended import Ended
 from hansa.runtime.children.limits import Limits
@@ -141,7 +141,8 @@ class InsideAggregators(Aggregators):
         super().__init__(shelf, Limits(), EVER)
         self._experiment, self._algorithm = experiment, algorithm
 
-    async def _born(self, run: Run, folder: Path) -> Child:
+    async def born(self, run: Run, folder: Path) -> Child:
+        """A thread, told where to begin."""
         scratch = folder / SCRATCH
         scratch.mkdir(parents=True, exist_ok=True)
         initial = run.submission.initial
@@ -160,7 +161,7 @@ class InsideAggregators(Aggregators):
         start = channel.receive()
         try:
             loaded = ExperimentFile(Path(ENTRY), self._experiment, {})
-            aggregator = _Aggregator(channel, loaded, start or {})
+            aggregator = Aggregator(channel, loaded, start or {})
             self._algorithm.follow(lambda: aggregator.population().ids)
             aggregator.run()
         except HansaError as problem:
