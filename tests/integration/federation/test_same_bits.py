@@ -21,7 +21,8 @@ FRAMEWORKS = ["torch_mlp", "jax_pair", "flax_norm", "keras_norm", "sklearn_logis
 
 
 @pytest.mark.parametrize(
-    "name", ["averaging", "evaluated", "adaptive", "proximal", "scaffold", "dtypes", "kept", *FRAMEWORKS]
+    "name",
+    ["averaging", "evaluated", "adaptive", "proximal", "scaffold", "dtypes", "kept", "client_classes", *FRAMEWORKS],
 )
 def test_a_federation_gives_the_bits_of_the_simulator(live: Live, name: str) -> None:
     entry = EXPERIMENTS / f"{name}.py"
