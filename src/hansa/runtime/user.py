@@ -41,8 +41,19 @@ from hansa.transport.port import Connection
 
 T = TypeVar("T")
 
+SETTLE = 5.0
+"""Seconds that what is under way has to end when a user hangs up."""
+
 AGAIN = 1.0
 """Seconds until a broken connection is tried again, where somebody follows a run."""
+
+
+async def _settled() -> None:
+    """Cancel whatever else the loop does, and wait until it has ended."""
+    others = asyncio.all_tasks() - {task for task in (asyncio.current_task(),) if task is not None}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _unseen(done: int, total: int) -> None:
@@ -277,6 +288,9 @@ class User:
             raise
 
     def _end(self) -> None:
+        """Stop the loop once nothing in it is under way: gRPC has tasks of its own that outlive a call by a moment."""
+        with suppress(CancelledError, TimeoutError):
+            asyncio.run_coroutine_threadsafe(_settled(), self._loop).result(SETTLE)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
