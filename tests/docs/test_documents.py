@@ -90,11 +90,14 @@ def test_every_framework_as_documented_learns(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_notebooks_as_documented_are_exported(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran(ROOT / "docs" / "notebooks.md", monkeypatch)
+    exported = ran(ROOT / "docs" / "notebooks.md", monkeypatch)["exported"]
+    assert "experiment = " in exported.text
+    assert exported.parts
 
 
 def test_scikit_learn_as_documented_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran(ROOT / "docs" / "scikit-learn.md", monkeypatch)
+    names = ran(ROOT / "docs" / "scikit-learn.md", monkeypatch)
+    assert names["by_itself"].final("accuracy") > 0.8
 
 
 def test_watching_as_documented_goes_on_from_a_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ the exponent t + 1. `hansa.fedadam` and its like are the paper's.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,9 @@ class _ServerSide(FedAvg):
         self.current_weights = moved
         return moved
 
+    @abstractmethod
     def moves(self, server_round: int, delta: list[Array]) -> list[Array]:
         """What is added to each array."""
-        raise NotImplementedError
 
 
 class FedAvgM(_ServerSide):
@@ -108,9 +109,9 @@ class FedOpt(_ServerSide):
         rate = self.rate(server_round)
         return [rate * m / (np.sqrt(v) + self.tau) for m, v in zip(self.m_t, self.v_t, strict=True)]
 
+    @abstractmethod
     def second_moment(self, v: Array, square: Array) -> Array:
         """The next v, of Δ²."""
-        raise NotImplementedError
 
     def rate(self, server_round: int) -> float:  # noqa: ARG002 - FedAdam's depends on it
         """The learning rate of a round."""
