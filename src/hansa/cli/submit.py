@@ -70,18 +70,11 @@ def submit(
     if out is not None:
         prepare_folder(out)
     console = screen(as_json)
+    choices: dict[str, Any] = {"name": name, "include": include, "requirements": require, "envoys": envoy}
+    choices |= {"labels": split_pairs(label or [], "the label"), "at_least": at_least or len(set(envoy or []))}
     with tempfile.TemporaryDirectory(prefix="hansa-submit-") as folder:
         with console.status(f"packing {file}"):
-            package, initial = _packed(
-                file,
-                Path(folder),
-                name=name,
-                include=include,
-                requirements=require,
-                envoys=envoy,
-                labels=split_pairs(label or [], "the label"),
-                at_least=at_least or len(set(envoy or [])),
-            )
+            package, initial = _packed(file, Path(folder), **choices)
         with connected(director, identity) as user:
             if dry_run:
                 _preview(package, user.preview(package), console, as_json)
