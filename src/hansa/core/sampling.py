@@ -12,8 +12,9 @@ from typing import Protocol
 import numpy as np
 
 from hansa.core.ask import Cohort
+from hansa.core.ids import SOME, LazyIds
 from hansa.core.keys import Key
-from hansa.core.population import ClientId, Population
+from hansa.core.population import ClientId, LazySizes, Population
 from hansa.errors import CohortTooLarge, ConfigError, UnknownName
 
 
@@ -58,7 +59,8 @@ class UniformSampler:
         size = self.count if self.fraction is None else max(self.count, round(self.fraction * len(population)))
         _check_size(size, population)
         chosen = key.generator().choice(len(population), size, replace=False)
-        return tuple(population.ids[index] for index in chosen)
+        ids = population.ids
+        return tuple(map(ids.at if isinstance(ids, LazyIds) else ids.__getitem__, chosen.tolist()))
 
 
 @dataclass(frozen=True)
@@ -73,16 +75,20 @@ class FixedClients:
 
     def sample(self, population: Population, key: Key) -> Cohort:  # noqa: ARG002 - the port's signature
         """The named clients. Raises `UnknownName` for one that is not in the population."""
-        there = set(population.ids)
+        lazy = isinstance(population.ids, LazyIds)
+        there = population.ids if lazy else set(population.ids)
         for client in self.ids:
             if client not in there:
-                raise UnknownName.among("client", client, population.ids)
+                raise UnknownName.among("client", client, population.ids[:SOME] if lazy else population.ids)
         return tuple(self.ids)
 
 
 @dataclass(frozen=True)
 class WeightedSampler:
-    """`count` clients without replacement, more likely the more examples they hold in `split`."""
+    """`count` clients without replacement, more likely the more examples they hold in `split`.
+
+    It must know how many examples each of them holds, and looks at all of them every round.
+    """
 
     count: int
     split: str = "train"
@@ -92,8 +98,13 @@ class WeightedSampler:
             raise ConfigError(f"a cohort has at least one client, not {self.count}")
 
     def sample(self, population: Population, key: Key) -> Cohort:
-        """The chosen, in random order."""
+        """The chosen, in random order. Raises `ConfigError` where sizes are only known once a client is loaded."""
         held = population.examples.get(self.split, {})
+        if isinstance(held, LazySizes):
+            raise ConfigError(
+                f"WeightedSampler must know how many examples each of {len(held):,} clients holds, and nobody has counted",
+                hint="use UniformSampler, which need not know; or data whose sizes are: a list of clients, a folder",
+            )
         holders = population.holding(self.split)
         _check_size(self.count, holders)
         examples = np.array([held[client] for client in holders.ids], np.float64)

@@ -25,25 +25,25 @@ def column(name: str, values: npt.ArrayLike) -> np.ndarray[Any, Any]:
     Raises:
         DataError: they are not such an array, or `name` is reserved.
     """
-    where = f"field {name!r}"
     if name == MASK:
+        where = f"field {name!r}"
         raise DataError(f"a field cannot be named {MASK!r}", where=where, hint="padded_batches() uses it; rename yours")
     try:
         array = np.asarray(values).view()
     except ValueError as error:
         raise DataError(
-            f"not an array: {error}", where=where, hint="give every example the same shape; pad or cut them"
+            f"not an array: {error}", where=f"field {name!r}", hint="give every example the same shape; pad or cut them"
         ) from error
     if array.ndim == 0:
         raise DataError(
             "a single value, expected one row an example",
-            where=where,
+            where=f"field {name!r}",
             hint="repeat it for every example, or leave it out",
         )
     if array.dtype.kind == "O":
         raise DataError(
             "an array of Python objects, expected numbers or text",
-            where=where,
+            where=f"field {name!r}",
             hint="give every example the same shape and type, such as np.float32",
         )
     array.flags.writeable = False

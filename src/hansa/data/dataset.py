@@ -148,18 +148,26 @@ class ClientDataset:
             ConfigError: `size` is less than 1, or `epochs` or `steps` less than 0.
             DataError: there is no batch to give: no example at all, or with `drop_remainder` fewer than `size`.
         """
-        _check_size(size)
-        for name, limit in (("epochs", epochs), ("steps", steps)):
-            if limit is not None and limit < 0:
-                raise ConfigError(f"{name} must be 0 or more, not {limit}")
-        least = size if drop_remainder else 1
-        if len(self) < least:
-            raise DataError(
-                f"{len(self)} examples make no batch; at least {least} are needed",
-                hint="choose a smaller batch size, or drop_remainder=False" if len(self) else "give it examples",
-            )
-        passes = itertools.count() if epochs is None else range(epochs)
-        return itertools.islice(self._shuffled(size, key, passes, drop_remainder), steps)
+        self._check_batches(size, epochs, steps, drop_remainder)
+        return (self._batch(rows) for rows in self._orders(size, key, epochs, steps, drop_remainder))
+
+    def orders(
+        self, size: int, key: Key, *, epochs: int | None = None, steps: int | None = None, drop_remainder: bool = False
+    ) -> Iterator[Indices]:
+        """Which examples the batches of `shuffle_repeat` hold: int64 of shape (batch,) each, counted in this data set.
+
+        For code that gathers by itself, from `stored`. Arguments and errors are those of `shuffle_repeat`.
+        """
+        self._check_batches(size, epochs, steps, drop_remainder)
+        return self._orders(size, key, epochs, steps, drop_remainder)
+
+    @property
+    def stored(self) -> tuple[Mapping[str, np.ndarray[Any, Any]], Indices | None, tuple[BatchTransform, ...]]:
+        """(the arrays, which rows of them are this data set's in its order or None for all, the transforms of every batch).
+
+        Several clients' data sets may be views of the same arrays. They are not to be written to.
+        """
+        return self._arrays, self._index, self._transforms
 
     def train_test_split(
         self, test: float, *, seed: int = 0, stratify: str | None = None
@@ -235,12 +243,26 @@ class ClientDataset:
         view._arrays, view._rows, view._index, view._transforms = self._arrays, self._rows, index, transforms
         return view
 
-    def _shuffled(self, size: int, key: Key, passes: Iterator[int] | range, drop_remainder: bool) -> Iterator[Batch]:
+    def _check_batches(self, size: int, epochs: int | None, steps: int | None, drop_remainder: bool) -> None:
+        _check_size(size)
+        for name, limit in (("epochs", epochs), ("steps", steps)):
+            if limit is not None and limit < 0:
+                raise ConfigError(f"{name} must be 0 or more, not {limit}")
+        least = size if drop_remainder else 1
+        if len(self) < least:
+            raise DataError(
+                f"{len(self)} examples make no batch; at least {least} are needed",
+                hint="choose a smaller batch size, or drop_remainder=False" if len(self) else "give it examples",
+            )
+
+    def _orders(
+        self, size: int, key: Key, epochs: int | None, steps: int | None, drop_remainder: bool
+    ) -> Iterator[Indices]:
         end = len(self) // size * size if drop_remainder else len(self)
-        for epoch in passes:
-            order = key.child("epoch", epoch).generator().permutation(len(self))
-            for start in range(0, end, size):
-                yield self._batch(order[start : start + size])
+        passes = itertools.count() if epochs is None else range(epochs)
+        shuffled = (key.child("epoch", epoch).generator().permutation(len(self)) for epoch in passes)
+        batches = (order[start : start + size] for order in shuffled for start in range(0, end, size))
+        return itertools.islice(batches, steps)
 
     def _batch(self, rows: slice | Indices) -> Batch:
         """The transformed batch of `rows`, which count in this view."""

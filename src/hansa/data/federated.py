@@ -8,33 +8,38 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hansa.core.ids import SOME, LazyIds, union
 from hansa.core.keys import key
 from hansa.core.population import ClientId
 from hansa.data import pictures
 from hansa.data.dataset import BatchTransform, ClientDataset
-from hansa.data.held_out import held_out
+from hansa.data.halves import halves
 from hansa.data.partition import Partitioner
+from hansa.data.recent import Recent
 from hansa.data.schema import Schema, check, schema_of
 from hansa.data.split import Split
+from hansa.data.stores import folder, sqlite, written
+from hansa.data.stores.arrays import central, owned
+from hansa.data.stores.generated import Generated, Generator
+from hansa.data.stores.huggingface import HuggingFace
 from hansa.errors import ConfigError, DataError, UnknownName
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-CENTRAL: ClientId = "central"
-"""The evaluator that holds a test set given as one data set."""
 
 
 class FederatedData(Mapping[ClientId, ClientDataset]):
     """Each client's data: a mapping over the training split, with the held-out data in `test`.
 
     No data set is loaded before it is asked for, and none is kept: a mapping that reads a client's files on access
-    serves a population that does not fit in memory.
+    serves a population that does not fit in memory. `from_sqlite`, `from_folder`, `from_datasets` and `generated` make such;
+    a `hansa.data.stores.store.ClientStore` of one's own need not even list its clients.
 
     Args:
         train: the training data of each client; may load on access.
@@ -52,16 +57,15 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
         *,
         schema: Schema | None = None,
     ) -> None:
-        test = {} if test is None else test
-        self._splits = {"train": Split(train, train.__getitem__), "test": Split(test, test.__getitem__)}
-        self._clients = tuple(dict.fromkeys((*train, *test)))
-        if not self._clients:
+        self._splits = {"train": _split(train), "test": _split({} if test is None else test)}
+        self._clients: Sequence[ClientId] | None = None
+        if not any(self._splits.values()):
             raise DataError("a federation needs at least one client", hint="give train, test or both some data")
         self._schema = schema
         self._origin = "the federation's schema"
         self._classes = {name: field.classes for name, field in schema.items()} if schema else {}
-        self._sizes: dict[str, dict[ClientId, int]] = {}
-        self._checked: set[tuple[str, ClientId]] = set()
+        lazy = any(split.lazy for split in self._splits.values())
+        self._checked: dict[tuple[str, ClientId], bool] = Recent() if lazy else {}
 
     @classmethod
     def partition(
@@ -89,14 +93,123 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
         train = {
             client: dataset.select(rows) for client, rows in partitioner.assign(dataset, key(seed, "partition")).items()
         }
-        if isinstance(test, ClientDataset):
-            if CENTRAL in train:
-                raise ConfigError(
-                    f"a training client is called {CENTRAL!r}, like the evaluator that would hold the test data",
-                    hint='name the evaluator yourself: test={"my evaluator": ...}',
-                )
-            test = {CENTRAL: test}
-        return cls(train, test, schema=schema)
+        return cls(train, central(train, test) if isinstance(test, ClientDataset) else test, schema=schema)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, npt.ArrayLike],
+        owner: npt.ArrayLike,
+        *,
+        test: Mapping[str, npt.ArrayLike] | None = None,
+        test_owner: npt.ArrayLike | None = None,
+        schema: Schema | None = None,
+    ) -> FederatedData:
+        """Arrays with a row an example, and whose each row is; nothing is copied.
+
+        Args:
+            arrays: for each field all its values, shape (examples, ...).
+            owner: one value an example; a client's id is `str(value)`, and the clients are in the values' order.
+            test: held-out data of the same kind.
+            test_owner: whose they are; an evaluator's called "central" unless given.
+            schema: what every example must look like.
+
+        Raises:
+            DataError: an array or the owners have another number of rows.
+            ConfigError: there are owners of test data, and no test data.
+        """
+        if test is None and test_owner is not None:
+            raise ConfigError("test_owner says whose the test data are, and there are none", hint="give test as well")
+        train = owned(arrays, owner)
+        if test is not None and test_owner is None:
+            return cls(train, central(train, ClientDataset(test)), schema=schema)
+        return cls(train, None if test is None or test_owner is None else owned(test, test_owner), schema=schema)
+
+    @classmethod
+    def from_sqlite(cls, path: Path | str, *, schema: Schema | None = None) -> FederatedData:
+        """The data in a file that `to_sqlite` wrote; ids and sizes are read without the examples.
+
+        Raises:
+            DataError: there is no such file, or it is another one.
+        """
+        file = sqlite.SqliteFile(Path(path))
+        train, test = sqlite.Sqlite(file, "train"), sqlite.Sqlite(file, "test")
+        data = cls(train, test, schema=sqlite.schema_in(file) if schema is None else schema)
+        data._clients = sqlite.everyone_in(file, train)
+        return data
+
+    @classmethod
+    def from_folder(cls, path: Path | str, *, schema: Schema | None = None) -> FederatedData:
+        """A file a client: CLIENT.npz or CLIENT.safetensors, or train/CLIENT.npz and test/CLIENT.npz.
+
+        Its arrays are the fields, each with a row an example. Sizes are read from the files' headers.
+
+        Raises:
+            DataError: there is no such folder, no client in it, or two files of one client.
+        """
+        found = folder.found(Path(path))
+        return cls(found.get("train", {}), found.get("test"), schema=schema)
+
+    @classmethod
+    def from_datasets(
+        cls,
+        dataset: Any,
+        owner: str,
+        *,
+        columns: Mapping[str, str] | None = None,
+        test: Any = None,
+        schema: Schema | None = None,
+    ) -> FederatedData:
+        """A Hugging Face data set by the owners of its rows; pictures are decoded when their client is asked for.
+
+        Args:
+            dataset: a `datasets.Dataset`, as you loaded it.
+            owner: the column that says whose a row is, such as "writer_id"; a client's id is `str(value)`.
+            columns: which are read, as which field: `{"image": "x", "label": "y"}`; all but the owner's unless given.
+            test: a `datasets.Dataset` of held-out rows with the same columns.
+            schema: what every example must look like.
+
+        Raises:
+            ConfigError: it is no `datasets.Dataset`, or two columns would be one field.
+            UnknownName: a column does not exist.
+        """
+        held = None if test is None else HuggingFace(test, owner, columns)
+        return cls(HuggingFace(dataset, owner, columns), held, schema=schema)
+
+    @classmethod
+    def generated(
+        cls,
+        function: Generator,
+        clients: int | Sequence[ClientId],
+        *,
+        test: Generator | None = None,
+        schema: Schema | None = None,
+    ) -> FederatedData:
+        """Data that a function makes for a client whenever it is asked for; ten million clients take no memory.
+
+        Args:
+            function: gives a ClientDataset or a dict of arrays; called with a client's number where `clients` is a number,
+                otherwise with its id. It gives the same whenever it is called.
+            clients: how many, called "0", "1", ...; or their ids.
+            test: the same for held-out data.
+            schema: what every example must look like.
+
+        Raises:
+            ConfigError: there is no client.
+        """
+        train = Generated(function, clients)
+        return cls(train, None if test is None else Generated(test, clients, train.ids), schema=schema)
+
+    def to_sqlite(self, path: Path | str) -> Path:
+        """Write all of it to a new file for `from_sqlite`, a client at a time.
+
+        Raises:
+            ConfigError: there is a file already, or the data have a transform.
+            DataError: a client has no examples, or not as the schema says, or a column holds text.
+            StoreError: the file cannot be written.
+        """
+        written.write(Path(path), self.clients, self.shard, self.schema)
+        return Path(path)
 
     # --- the mapping: the training split
 
@@ -118,7 +231,7 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
         return len(self._splits["train"])
 
     def __repr__(self) -> str:
-        listed = ", ".join(self._clients[:5]) + (", ..." if len(self._clients) > 5 else "")
+        listed = ", ".join(self.clients[:5]) + (", ..." if len(self.clients) > 5 else "")
         return f"FederatedData({len(self)} clients to train, {len(self.test)} with test data: {listed})"
 
     def _repr_html_(self) -> str:
@@ -132,8 +245,10 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
         return self._splits["test"]
 
     @property
-    def clients(self) -> tuple[ClientId, ...]:
-        """The ids of all splits: those that train first, then those that only evaluate."""
+    def clients(self) -> Sequence[ClientId]:
+        """The ids of all splits: those that train first, then those that only evaluate. A tuple, unless nobody lists them."""
+        if self._clients is None:
+            self._clients = union(self._splits["train"].ids, self._splits["test"].ids)
         return self._clients
 
     def split(self, name: str) -> Split:
@@ -147,14 +262,16 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
         return self._splits[name]
 
     def sizes(self, split: str = "train") -> Mapping[ClientId, int]:
-        """How many examples each client of `split` holds. No row is gathered, but each data set is loaded once."""
-        if split not in self._sizes:
-            self._sizes[split] = {client: len(dataset) for client, dataset in self.split(split).items()}
-        return self._sizes[split]
+        """How many examples each client of `split` holds.
+
+        No row is gathered, but each data set is loaded once, unless its store tells without. `LazySizes` where clients are
+        too many, or generated: each is then found out when it is asked for.
+        """
+        return self.split(split).sizes
 
     def known_sizes(self, split: str = "train") -> Mapping[ClientId, int]:
-        """What `sizes` found out before; empty where nobody asked yet, because that may load every data set."""
-        return self._sizes.get(split, {})
+        """What was found out of them before; asking for all may load every data set."""
+        return self.split(split).known
 
     @property
     def schema(self) -> Schema:
@@ -172,7 +289,8 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
         """
         named = {name: split[client] for name, split in self._splits.items() if client in split}
         if not named:
-            raise UnknownName.among("client", client, self._clients)
+            known = self.clients
+            raise UnknownName.among("client", client, known[:SOME] if isinstance(known, LazyIds) else known)
         held = {name: dataset for name, dataset in named.items() if len(dataset)}
         if not held:
             raise DataError(
@@ -182,7 +300,7 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
             if (name, client) not in self._checked:
                 schema = self.schema  # first, because it says whose it is
                 check(dataset, schema, client=client, origin=self._origin)
-                self._checked.add((name, client))
+                self._checked[name, client] = True
         return held
 
     def load_partition(self, id: str | int, split: str = "train") -> ClientDataset:  # noqa: A002 - the word for it
@@ -230,10 +348,10 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
         """
         train, test = self._splits["train"], self._splits["test"]
         data = FederatedData(
-            Split(train, lambda client: train[client].with_transform(transform)),
-            Split(test, lambda client: test[client].with_transform(transform)),
+            train.view(functools.partial(_transformed, train, transform), train.told),
+            test.view(functools.partial(_transformed, test, transform), test.told),
         )
-        data._classes = self._classes
+        data._classes, data._clients = self._classes, self._clients
         return data
 
     def train_test_split(self, test: float = 0.2, *, seed: int = 0, stratify: str | None = None) -> FederatedData:
@@ -253,22 +371,8 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
             raise ConfigError(
                 "some clients have test data already", hint="use that, or begin with FederatedData(train) alone"
             )
-        if not 0 < test < 1:
-            raise ConfigError(
-                f"the share to hold out must lie between 0 and 1, not {test}", hint="0.2 holds out a fifth"
-            )
-
-        @functools.cache
-        def rows(client: ClientId) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-            dataset = self[client]
-            own = key(seed, "client", client).integer()
-            return held_out(len(dataset), test, own, None if stratify is None else dataset[stratify])
-
-        data = FederatedData(
-            Split(self, lambda client: self[client].select(rows(client)[0])),
-            Split(self, lambda client: self[client].select(rows(client)[1])),
-            schema=self._schema,
-        )
+        kept, held = halves(self._splits["train"], test, seed, stratify)
+        data = FederatedData(kept, held, schema=self._schema)
         data._classes = self._classes
         return data
 
@@ -280,3 +384,13 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
                     schema = schema_of(dataset)
                     return {each: replace(field, classes=self._classes.get(each)) for each, field in schema.items()}
         raise DataError("no client has any examples", hint="give at least one client some data")
+
+
+def _split(data: Mapping[ClientId, ClientDataset]) -> Split:
+    if isinstance(data, FederatedData):
+        return data.split("train")
+    return data if isinstance(data, Split) else Split.of(data)
+
+
+def _transformed(split: Split, transform: BatchTransform, client: ClientId) -> ClientDataset:
+    return split[client].with_transform(transform)

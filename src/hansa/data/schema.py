@@ -8,6 +8,7 @@ This file must not know how data are partitioned or which model will see them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +72,8 @@ def check(dataset: ClientDataset, schema: Schema, *, client: str = "", origin: s
     Raises:
         DataError: no examples; a field is missing, of another shape or dtype; a NaN; a label out of range.
     """
+    if _plainly(dataset, schema):
+        return
     who = f"client {client!r}" if client else ""
     if not len(dataset):
         raise DataError("there are no examples", where=who, hint="leave this client out, or give it data")
@@ -97,6 +100,30 @@ def check(dataset: ClientDataset, schema: Schema, *, client: str = "", origin: s
                 hint=f"convert them with .astype({field.dtype!r}), or add a transform that does",
             )
         _check_values(dataset, name, field, found, where)
+
+
+def _plainly(dataset: ClientDataset, schema: Schema) -> bool:
+    """Whether a few stored examples, as they are, are as expected: what is told of most data sets, in microseconds."""
+    arrays, index, transforms = dataset.stored
+    if transforms or not len(dataset):
+        return False
+    for name, field in schema.items():
+        if (stored := arrays.get(name)) is None:
+            return False
+        if stored.shape[1:] != field.shape or _name(stored.dtype) != field.dtype:
+            return False
+        if stored.nbytes // len(stored) * len(dataset) > CHUNK_BYTES:
+            return False
+        bad = _bad(stored if index is None else stored[index], field)
+        if bad is not None and bad.any():
+            return False
+    return True
+
+
+@functools.lru_cache(64)
+def _name(dtype: np.dtype[Any]) -> str:
+    """NumPy's name of a dtype, which it makes anew every time."""
+    return dtype.name
 
 
 def _check_values(dataset: ClientDataset, name: str, field: Field, probe: np.ndarray[Any, Any], where: str) -> None:
@@ -148,7 +175,7 @@ def _bad(values: np.ndarray[Any, Any], field: Field) -> npt.NDArray[np.bool_] | 
     if field.classes is not None and values.dtype.kind in "iufb":
         bad = ~((values >= 0) & (values < field.classes))
     # By name, because bfloat16 and its like are no kin of np.floating.
-    elif "float" in values.dtype.name or "complex" in values.dtype.name:
+    elif "float" in _name(values.dtype) or "complex" in _name(values.dtype):
         bad = np.isinf(values) if field.missing else ~np.isfinite(values)
     if field.classes is None and field.range is not None and values.dtype.kind in "iuf":
         outside = (values < field.range[0]) | (values > field.range[1])
