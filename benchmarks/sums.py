@@ -34,7 +34,7 @@ def run() -> list[dict[str, Any]]:
 
 def _compared(updates: list[Values]) -> list[dict[str, Any]]:
     single, double = np.zeros(SIZE, np.float32), np.zeros(SIZE)
-    rounded, exact = RoundedSum(SIZE), ExactSum(SIZE)
+    rounded, exact = RoundedSum(SIZE, single.dtype), ExactSum(SIZE)
 
     def naive(x: Values) -> None:
         nonlocal single
@@ -52,7 +52,7 @@ def _compared(updates: list[Values]) -> list[dict[str, Any]]:
         FLOOR: naive,
         "naive in float32 throughout": naive32,
         "naive in float64 throughout": naive64,
-        "Hansa, float64 in blocks": lambda x: rounded.add(x, float(WEIGHT)),
+        "Hansa, float32 in blocks": lambda x: rounded.add(x, float(WEIGHT)),
         "Hansa, exact": lambda x: exact.add(x, float(WEIGHT)),
     }
     return compared(

@@ -11,7 +11,7 @@ from hansa.core.work import Work
 from hansa.errors import ConfigError, InputError
 from hansa.rules import ByPrefix, WeightedMean
 from hansa.training.kept import PREFIX, Carrying
-from hansa.training.optimizers import Optimizer, OptimizerState
+from hansa.training.optimizers import SGD, Optimizer, OptimizerState
 
 
 def server_init(optimizer: Optimizer, params: Tree, buffers: frozenset[str]) -> OptimizerState:
@@ -36,8 +36,12 @@ def server_step(
         hint="let the work return a change of the parameters it was given, and the rule make one tree like it",
     )
     trained = _trained(params, buffers)
+    if optimizer == SGD(1.0):  # plain averaging: without copies of large models
+        return tree.moved(params, change), OptimizerState(state.steps + 1, state.slots)
     stepped, state = optimizer.step(trained, tree.scale({name: change[name] for name in trained}, -1), state)
-    return {**tree.moved(params, change), **stepped}, state
+    others = [name for name in params if name not in trained]
+    rest = tree.moved({name: params[name] for name in others}, {name: change[name] for name in others})
+    return {name: stepped[name] if name in stepped else rest[name] for name in params}, state
 
 
 def carried(work: Work, params: Tree) -> Tree:

@@ -30,6 +30,7 @@ from hansa.experiment import disk
 from hansa.experiment.results import HISTORY, MODEL, load_model, load_results
 from hansa.experiment.snapshot import freeze, thaw
 from hansa.protocol import codec
+from hansa.simulation import ExecutorState
 
 STANDING = "standing.json"
 DRAFT = ".part"
@@ -157,9 +158,11 @@ def _fill(place: Path, stored: Stored, names: Mapping[str, Any]) -> InputError |
     disk.replace(place / HISTORY, json.dumps(stored.history.to_json(), allow_nan=False).encode())
     if stored.progress is None:
         return None
-    progress = stored.progress
+    progress, remembered = stored.progress, stored.remembered
+    if isinstance(remembered, ExecutorState):
+        remembered = remembered.loaded()
     try:
-        snapshot = freeze((progress.state, stored.remembered, progress.history.model, progress.fallback.model), names)
+        snapshot = freeze((progress.state, remembered, progress.history.model, progress.fallback.model), names)
     except InputError as problem:
         return problem
     trees = [_kept(place, tree, files) for tree in snapshot.trees]

@@ -75,7 +75,10 @@ def steps(
         began = clock()
         reply = executor.execute(ask)
         progress = _told(algorithm, progress, ask, reply, clock() - began)
-        yield Step(ask, reply, progress)
+        step = Step(ask, reply, progress)
+        del ask, reply
+        yield step
+        del step  # a large model's aggregate is not kept while the next ask is carried out
 
 
 def _told(algorithm: FederatedAlgorithm[Any], progress: Progress, ask: Ask, reply: Reply, seconds: float) -> Progress:

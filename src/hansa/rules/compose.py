@@ -10,6 +10,7 @@ from hansa.core.ask import AggregationRule
 from hansa.core.tree import Tree, join
 from hansa.core.work import Update
 from hansa.errors import ConfigError, TreeMismatch
+from hansa.rules.mean import WeightedMean
 
 
 @dataclass(frozen=True)
@@ -112,3 +113,15 @@ class ByPrefix:
                 hint='add a rule for the prefix "" to match every other leaf',
             )
         return max(matching, key=len)
+
+
+def rounding(rule: AggregationRule[Any]) -> AggregationRule[Any]:
+    """The same rule with means that are summed in the leaves' own precision: quicker, and equal within rounding."""
+    match rule:
+        case WeightedMean():
+            return replace(rule, exact=False)
+        case Both(first, second):
+            return Both(rounding(first), rounding(second))
+        case ByPrefix(rules):
+            return ByPrefix({prefix: rounding(each) for prefix, each in rules.items()})
+    return rule

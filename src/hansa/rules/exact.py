@@ -46,6 +46,17 @@ class ExactSum:
         self.size = size
         self.blocks: list[list[Flat]] = [[np.zeros(min(BLOCK, size - at))] for at in range(0, size, BLOCK)]
 
+    def parts(self) -> dict[str, Any]:
+        """What there is of it, to be put together elsewhere."""
+        return {"size": self.size, "blocks": self.blocks}
+
+    @classmethod
+    def of_parts(cls, size: int, blocks: list[list[Flat]]) -> ExactSum:
+        """The sum that `parts` told of; it goes on in these very blocks."""
+        made = cls(0)
+        made.size, made.blocks = size, blocks
+        return made
+
     def add(self, values: Array, weight: float = 1.0) -> None:
         """Add weight·values; `values` has shape (size,) and any real dtype.
 
@@ -131,27 +142,53 @@ def _rounded(components: list[Flat]) -> Flat:
 
 
 class RoundedSum:
-    """The running sum of weighted arrays in float64: a third of the cost of `ExactSum`; last bits depend on the order."""
+    """The running sum of weighted arrays in their own precision, float32 at least: last bits depend on the order.
+
+    A sum beyond that precision's range, for float32 about 3·10^38, is infinite.
+    """
 
     __slots__ = ("_total",)
 
-    def __init__(self, size: int) -> None:
-        self._total = np.zeros(size)
+    def __init__(self, size: int, dtype: np.dtype[Any]) -> None:
+        self._total = np.zeros(size, np.result_type(dtype, np.float32))
+
+    def parts(self) -> dict[str, Any]:
+        """What there is of it, to be put together elsewhere."""
+        return {"total": self._total}
+
+    @classmethod
+    def of_parts(cls, total: Array) -> RoundedSum:
+        """The sum that `parts` told of; it goes on in this very array."""
+        made = cls(0, total.dtype)
+        made._total = total
+        return made
 
     def add(self, values: Array, weight: float = 1.0) -> None:
         """Add weight·values; `values` has shape (size,) and any real dtype."""
-        term = np.empty(min(BLOCK, len(values)))
-        for start in range(0, len(values), BLOCK):
-            block = self._total[start : start + BLOCK]
-            scaled = term[: len(block)]
-            scaled[...] = values[start : start + BLOCK]
-            scaled *= weight
-            block += scaled
+        alike = values.dtype == self._total.dtype
+        with np.errstate(over="ignore", invalid="ignore"):
+            if alike and weight == 1.0:
+                self._total += values
+                return
+            scratch = np.empty(min(BLOCK, len(values)), self._total.dtype)
+            for start in range(0, len(values), BLOCK):
+                block, part = self._total[start : start + BLOCK], values[start : start + BLOCK]
+                term = scratch[: len(block)]
+                if not alike:
+                    term[...] = part
+                np.multiply(part if alike else term, weight, out=term)
+                block += term
+
+    def add_rows(self, values: Array, weights: Array) -> None:
+        """Add Σ weights·values; `values` has shape (rows, size), `weights` (rows,)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._total += weights.astype(self._total.dtype) @ values.astype(self._total.dtype, copy=False)
 
     def merge(self, other: RoundedSum) -> None:
         """Add another sum."""
-        self._total += other.total()
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._total += other._total
 
-    def total(self) -> Flat:
+    def total(self) -> Array:
         """The sum, shape (size,)."""
         return self._total

@@ -40,7 +40,11 @@ class Loaded:
     settings: Settings = field(default_factory=dict)
 
     def __call__(self, broadcast: Tree, context: ClientContext) -> Update:
-        """The work, on the loaded data.
+        """The work, on the loaded data. Raises what `context` raises."""
+        return self.work(broadcast, self.context(context))
+
+    def context(self, context: ClientContext) -> ClientContext:
+        """What the work sees of a visit.
 
         Raises:
             DataError: the loader returned something else than two values.
@@ -56,4 +60,4 @@ class Loaded:
             )
         loaded = {name: split for name, split in zip(("train", VALID), made, strict=True) if split is not None}
         others = {name: split for name, split in context.data.items() if name not in ("train", VALID)}
-        return self.work(broadcast, replace(context, data={**others, **loaded}))
+        return replace(context, data={**others, **loaded})

@@ -1,0 +1,175 @@
+"""Visits: who is asked, in which order, with which randomness and private state. The same book for every executor.
+
+This file must not know how a visit is computed, or where.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from hansa.core import tree
+from hansa.core.ask import Ask, Input, Outcome, Status
+from hansa.core.population import ClientId, LazySizes, Population
+from hansa.core.tree import Tree
+from hansa.core.work import ClientContext, visit_key
+from hansa.data import FederatedData
+from hansa.simulation.intake import Answer
+from hansa.simulation.shard import Shard
+from hansa.simulation.states import ClientStates
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One client's part in one ask; `occurrence` counts its visits for the same work in the same round, from 0."""
+
+    ask: Ask
+    client: ClientId
+    occurrence: int
+
+
+@dataclass(frozen=True)
+class ExecutorState:
+    """What an executor remembers between two asks: with a `Progress`, all that is needed to go on to the same bits.
+
+    Attributes:
+        visits: for each client and work asked in the work's last round how often: (client, work, round, times).
+        private: the clients' private states.
+        in_flight: the visits whose answers count in a later ask, by work.
+    """
+
+    visits: tuple[tuple[ClientId, str, int, int], ...]
+    private: Mapping[ClientId, Tree]
+    in_flight: Mapping[str, tuple[Visit, ...]]
+
+    def loaded(self) -> ExecutorState:
+        """The same with all private states in memory, to be written down."""
+        return replace(self, private=dict(self.private))
+
+
+class Asked(NamedTuple):
+    """A `Visit` as the book keeps it: thousands are made for an ask."""
+
+    ask: Ask
+    client: ClientId
+    occurrence: int
+
+
+@dataclass
+class _Round:
+    """Of one work, the last round in which it was asked, and how often each client was."""
+
+    number: int
+    times: dict[ClientId, int]
+
+
+_NOTHING = Input()
+
+
+class Visits:
+    """The book of all visits of a simulated run.
+
+    Without a clock, clients answer in the order in which they were asked; an ask that closes on its first k leaves the others
+    in flight, and their updates, computed from the broadcast that they were given, count in the next ask of the same work.
+
+    Args:
+        data: what the clients hold.
+        seed: of the clients' randomness.
+        device: where works compute.
+        private: where the clients' private states are kept.
+    """
+
+    def __init__(
+        self, data: FederatedData, seed: int, device: str, private: MutableMapping[ClientId, Tree] | None = None
+    ) -> None:
+        self._data, self._seed, self._device = data, seed, device
+        self._everyone = Population(data.clients, {split: data.sizes(split) for split in SPLITS})
+        sizes = tuple(self._everyone.examples.values())
+        self._announced = None if any(isinstance(each, LazySizes) for each in sizes) else sizes
+        self._private: MutableMapping[ClientId, Tree] = {} if private is None else private
+        self._in_flight: dict[str, deque[Asked]] = {}
+        self._rounds: dict[str, _Round] = {}
+
+    @property
+    def state(self) -> ExecutorState:
+        """Where it stands between two asks."""
+        return ExecutorState(
+            tuple((client, w, last.number, n) for w, last in self._rounds.items() for client, n in last.times.items()),
+            self._private.snapshot() if isinstance(self._private, ClientStates) else dict(self._private),
+            {work: tuple(Visit(*each) for each in queue) for work, queue in self._in_flight.items() if queue},
+        )
+
+    def restore(self, state: ExecutorState) -> None:
+        """Go on from there."""
+        self._rounds = {}
+        for client, work, number, times in state.visits:
+            self._rounds.setdefault(work, _Round(number, {})).times[client] = times
+        self._private.clear()
+        self._private.update(state.private)
+        self._in_flight = {
+            work: deque(Asked(each.ask, each.client, each.occurrence) for each in visits)
+            for work, visits in state.in_flight.items()
+        }
+
+    def population(self) -> Population:
+        """Everyone who is not in flight."""
+        return self._everyone.without({client for queue in self._in_flight.values() for _, client, _ in queue})
+
+    def asked(self, ask: Ask) -> deque[Asked]:
+        """Write a new ask down. Returns the queue of its work: who is in flight already, then the cohort."""
+        last = self._rounds.setdefault(ask.work, _Round(ask.round, {}))
+        if last.number != ask.round:  # rounds never go back, so that only the last is remembered
+            last.number, last.times = ask.round, {}
+        queue, times = self._in_flight.setdefault(ask.work, deque()), last.times
+        for client in ask.cohort:
+            occurrence = times.get(client, 0)
+            times[client] = occurrence + 1
+            queue.append(Asked(ask, client, occurrence))
+        return queue
+
+    def contexts(self, ask: Ask) -> Callable[[Asked], ClientContext]:
+        """What makes the contexts of an ask's visits; data are loaded when a work looks at them."""
+        data, seed, device = self._data, self._seed, self._device
+        private = self._private if len(self._private) else None
+        inputs, settings, round_, work = ask.inputs, ask.settings, ask.round, ask.work
+
+        def context(visit: Asked) -> ClientContext:
+            _, client, occurrence = visit
+            addressed = inputs.get(client, _NOTHING) if inputs else _NOTHING
+            state = None if private is None else private.get(client)
+            return ClientContext(
+                client,
+                Shard(data, client),
+                round_,
+                visit_key(seed, client, round_, work, occurrence),
+                {**settings, **addressed.settings} if addressed.settings else settings,
+                tree.read_only(addressed.tree) if addressed.tree else {},
+                tree.read_only(state) if state else {},
+                device,
+            )
+
+        return context
+
+    def held(self, client: ClientId) -> int | None:
+        """How many examples a client announced; None where nobody knows without loading them."""
+        if self._announced is None:
+            return None
+        count = 0
+        for sizes in self._announced:
+            count += sizes.get(client, 0)
+        return count
+
+    def settle(self, client: ClientId, outcome: Outcome, state: Tree | None) -> None:
+        """The state that follows from an answer becomes the client's if the answer counted."""
+        if state is not None and outcome.status is Status.UPDATED:
+            self._private[client] = state
+
+    def settle_all(self, settled: list[tuple[Answer, Outcome]]) -> None:
+        """The same for many answers. Empties the list: nothing holds an update while the next is computed."""
+        while settled:
+            answer, outcome = settled.pop()
+            self.settle(answer.client, outcome, getattr(answer.given, "state", None))
