@@ -33,6 +33,7 @@ from .core.ask import Outcome as Outcome
 from .core.ask import Reply as Reply
 from .core.ask import Status as Status
 from .core.history import History as History
+from .core.ids import Numbered as Numbered
 from .core.keys import Key as Key
 from .core.keys import key as key
 from .core.metrics import ConfusionMatrix as ConfusionMatrix
@@ -68,6 +69,7 @@ from .data.shards import ShardDescriptor as ShardDescriptor
 from .data.skew import ByLabels as ByLabels
 from .data.skew import Dirichlet as Dirichlet
 from .data.skew import Shards as Shards
+from .data.stores.store import ClientStore as ClientStore
 from .experiment.experiment import Experiment as Experiment
 from .experiment.files import load_experiment as load_experiment
 from .experiment.notebook.cells import cells_of as cells_of
@@ -97,6 +99,11 @@ from .rules.mean import WeightedMean as WeightedMean
 from .rules.moments import Moments as Moments
 from .rules.trees import JoinedTrees as JoinedTrees
 from .runtime.local import LocalFederation as LocalFederation
+from .simulation.choice import Auto as Auto
+from .simulation.choice import Fused as Fused
+from .simulation.choice import Processes as Processes
+from .simulation.choice import Ray as Ray
+from .simulation.choice import Sequential as Sequential
 from .training.auc import auc as auc
 from .training.boosting import LocalBoosting as LocalBoosting
 from .training.chain import chain as chain

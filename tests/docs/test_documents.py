@@ -46,6 +46,7 @@ def test_no_document_has_code_that_is_not_run_below() -> None:
         "docs/frameworks.md",
         "docs/notebooks.md",
         "docs/scikit-learn.md",
+        "docs/simulation.md",
         "docs/tasks.md",
         "docs/watching.md",
     }
@@ -76,6 +77,13 @@ def test_experiments_as_documented_learn_and_a_failed_run_keeps_a_good_model(
     assert names["history"].final("accuracy") > 0.9
     assert hansa.tree.not_finite(names["kept"]) is None
     assert hansa.load_results(tmp_path / "results").rounds == 10
+
+
+def test_simulation_as_documented_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ran(ROOT / "docs" / "simulation.md", monkeypatch)
+    assert names["exact"].history.rounds == names["fast"].history.rounds == names["same"].history.rounds == 3
+    for name, leaf in names["exact"].model().items():
+        assert np.allclose(leaf, names["fast"].model()[name], rtol=1e-3, atol=1e-5)
 
 
 def test_tasks_as_documented_learn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from hansa.callbacks import Watched
     from hansa.core.history import Entry
+    from hansa.experiment.reference import Mode
+    from hansa.simulation.choice import ExecutorChoice
 
 
 def run(
@@ -29,8 +31,15 @@ def run(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Use every thread; last bits may differ from run to run.")
+        bool, typer.Option("--fast", help="As quickly as it can; last bits may differ from run to run.")
     ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Simulate in so many worker processes.", show_default=False)
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Compute local training by this engine only; unless given, trials choose."),
+    ] = None,
     federation: Annotated[
         str | None,
         typer.Option(
@@ -49,8 +58,10 @@ def run(
     identity: IdentityFolder = None,
 ) -> None:
     """Run an experiment file: in the simulator, or with --federation or --local at the owners of the data."""
-    if fast and (local or federation):
-        raise ConfigError("--fast is for the simulator; a real federation computes in reference mode")
+    if (fast or workers is not None or engine is not None) and (local or federation):
+        raise ConfigError(
+            "--fast, --workers and --engine are for the simulator; a real federation computes in reference mode"
+        )
     if federation is not None:
         if local or owners is not None:
             raise ConfigError("a real federation has owners of its own", hint="leave out --owners and --local")
@@ -58,7 +69,16 @@ def run(
     elif local:
         _locally(file, owners, out, as_json=as_json)
     else:
-        _simulate(file, owners, out, as_json=as_json, fast=fast)
+        _simulate(file, owners, out, _executor(workers, engine), as_json=as_json, fast=fast)
+
+
+def _executor(workers: int | None, engine: str | None) -> ExecutorChoice | None:
+    """How to simulate; None to let the simulator choose."""
+    from hansa.simulation.choice import Fused, Processes
+
+    if workers is not None:
+        return Processes(workers, engine)
+    return None if engine is None else Fused(engine)
 
 
 def _locally(file: Path, owners: Path | None, out: Path | None, *, as_json: bool) -> None:
@@ -88,11 +108,14 @@ def _locally(file: Path, owners: Path | None, out: Path | None, *, as_json: bool
         )
 
 
-def _simulate(file: Path, owners: Path | None, out: Path | None, *, as_json: bool, fast: bool) -> None:
+def _simulate(
+    file: Path, owners: Path | None, out: Path | None, executor: ExecutorChoice | None, *, as_json: bool, fast: bool
+) -> None:
     from hansa.cli.entries import document
     from hansa.data.owners import load_owners, shards_of
     from hansa.experiment import load_experiment, prepare_folder, save_results
     from hansa.federation import Federation
+    from hansa.federation.source import Source
     from hansa.protocol import codec
 
     if out is not None:
@@ -101,10 +124,12 @@ def _simulate(file: Path, owners: Path | None, out: Path | None, *, as_json: boo
     with console.status(f"loading {file}") as status:
         loaded = load_experiment(file)
         data = loaded.data() if owners is None else shards_of(load_owners(owners))
-        simulated = Federation.simulate(data, mode="fast" if fast else "reference")
+        mode: Mode = "fast" if fast else "reference"
+        simulated = Federation.simulate(data, mode=mode, executor=executor)
         try:
             with loaded.importing():
-                done = simulated.run(loaded.experiment, callbacks=[_Lines(console, status)])
+                source = Source(file, names=loaded.names)
+                done = simulated.run(loaded.experiment, callbacks=[_Lines(console, status)], source=source)
         except RunFailed as failure:
             if out is not None and failure.history is not None:
                 save_results(failure.history, out)

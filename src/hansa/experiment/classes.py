@@ -41,18 +41,20 @@ def named(name: str, names: Mapping[str, Any]) -> type[Any]:
     return found
 
 
-def name_of(kind: type[Any], names: Mapping[str, Any], where: str) -> str:
+def name_of(kind: type[Any], names: Mapping[str, Any], where: str, *, own: str = "") -> str:
     """The name of a class.
 
     Args:
         kind: the class.
         names: as for `named`.
         where: names the value in an error.
+        own: the module that is the experiment file, where it was not loaded as one.
 
     Raises:
         InputError: the class would not be found by its name.
     """
-    name = f"{kind.__module__}:{kind.__qualname__}"
+    module = RUN_NAME if kind.__module__ == own else kind.__module__
+    name = f"{module}:{kind.__qualname__}"
     try:
         found = named(name, names)
     except InputError as problem:

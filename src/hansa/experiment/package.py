@@ -105,7 +105,7 @@ def pack(
     folder, requirements = entry.parent, normal(requirements)
     installed = Installed.here() if installed is None else installed
     given = {} if text is None else {entry: text.encode()}
-    sources = gather(folder, [entry, *_included(folder, include)], installed.has, given)
+    sources = gather(folder, [entry, *included(folder, include)], installed.has, given)
     troubles = sources.troubles + installed.troubles(sources.outside, requirements)
     if troubles:
         raise explained(troubles, "imports would fail at an owner")
@@ -129,7 +129,12 @@ def pack(
     return Package(manifest, contents)
 
 
-def _included(folder: Path, patterns: Iterable[str]) -> list[Path]:
+def included(folder: Path, patterns: Iterable[str]) -> list[Path]:
+    """The files of a folder that match some patterns, such as "configs/**/*.json".
+
+    Raises:
+        InputError: a pattern leads out of the folder, or matches no file.
+    """
     found: list[Path] = []
     for pattern in patterns:
         parts = PurePosixPath(pattern).parts

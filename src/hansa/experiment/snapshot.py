@@ -17,7 +17,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -43,6 +43,20 @@ _HINT = (
 )
 
 
+@runtime_checkable
+class Parted(Protocol):
+    """Something that changes, such as a running sum, and can be taken apart all the same."""
+
+    def parts(self) -> dict[str, Any]:
+        """What there is of it; each a value that `freeze` takes."""
+        ...
+
+    @classmethod
+    def of_parts(cls, **parts: Any) -> Self:
+        """An equal one of these."""
+        ...
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A state as files.
@@ -56,18 +70,20 @@ class Snapshot:
     trees: tuple[Tree, ...]
 
 
-def freeze(state: Any, names: Mapping[str, Any] | None = None) -> Snapshot:
+def freeze(state: Any, names: Mapping[str, Any] | None = None, *, own: str = "") -> Snapshot:
     """A state as files.
 
     Args:
         state: frozen dataclasses, dicts with text keys, tuples, lists, None, bool, int, float, str, bytes, NumPy arrays and
-            scalars, enums, fractions and Metrics, in each other. Arrays of another byte order become this machine's.
+            scalars, enums, fractions, Metrics and what is `Parted`, in each other. Arrays of another byte order become this
+            machine's.
         names: what the experiment file defines (`ExperimentFile.names`): where its own classes are found again.
+        own: what the experiment file is called here, if it was not loaded as one: "__main__" for a script that runs.
 
     Raises:
         InputError: it holds something else, or a class that could not be found or made again; with the path to it.
     """
-    freezing = _Freezing(names or {})
+    freezing = _Freezing(names or {}, own)
     document = {"format": FORMAT, "state": freezing.value(state, "state", 0)}
     loose = {str(index): leaf for index, leaf in enumerate(freezing.loose)}
     return Snapshot(document, (*freezing.trees, *([loose] if loose else [])))
@@ -103,8 +119,8 @@ def thaw(document: Any, trees: Sequence[Tree], names: Mapping[str, Any] | None =
 class _Freezing:
     """One state being taken apart."""
 
-    def __init__(self, names: Mapping[str, Any]) -> None:
-        self._names = names
+    def __init__(self, names: Mapping[str, Any], own: str) -> None:
+        self._names, self._own = names, own
         self.trees: list[Tree] = []
         self.loose: list[Array] = []
         self._indices: dict[int, int] = {}
@@ -168,7 +184,7 @@ class _Freezing:
         if isinstance(value, enum.Enum):
             if kind.__members__.get(value.name) is not value:
                 raise InputError(f"{value!r} is no single member of {kind.__name__}", where=path, hint="keep its value")
-            return {"$": "enum", "type": classes.name_of(kind, self._names, path), "name": value.name}
+            return {"$": "enum", "type": self._name(kind, path), "name": value.name}
         if kind is Fraction:
             return {"$": "fraction", "of": [self.value(each, path, depth) for each in value.as_integer_ratio()]}
         if kind is Metrics:
@@ -177,10 +193,15 @@ class _Freezing:
             made = {each.name: getattr(value, each.name) for each in fields(kind) if each.init}
             _check_makes(kind, made, path)
             of = [[name, self.value(each, f"{path}.{name}", depth + 1)] for name, each in made.items()]
-            return {"$": "dataclass", "type": classes.name_of(kind, self._names, path), "fields": of}
+            return {"$": "dataclass", "type": self._name(kind, path), "fields": of}
+        if isinstance(value, Parted):
+            return {"$": "parted", "type": self._name(kind, path), "of": self._dict(value.parts(), path, depth + 1)}
         raise InputError(
             f"a {kind.__module__}.{kind.__qualname__} cannot be kept in a snapshot", where=path, hint=_HINT
         )
+
+    def _name(self, kind: type[Any], path: str) -> str:
+        return classes.name_of(kind, self._names, path, own=self._own)
 
 
 class _Thawing:
@@ -224,6 +245,8 @@ class _Thawing:
                 return self._enum(name, member)
             case {"$": "dataclass", "type": str(name), "fields": list(of)}:
                 return self._dataclass(name, {field: self.value(each, depth + 1) for field, each in of})
+            case {"$": "parted", "type": str(name), "of": dict(of)}:
+                return self._parted(name, self.value(of, depth + 1))
         raise InputError(f"this is no snapshot: it holds {document!r:.80}")
 
     def _tree(self, index: int, names: list[str]) -> Tree:
@@ -269,6 +292,12 @@ class _Thawing:
                 f"{name} cannot be made from {', '.join(values) or 'nothing'}: {type(problem).__name__}: {problem}",
                 hint="use the code that the snapshot was made with",
             ) from problem
+
+    def _parted(self, name: str, parts: Mapping[str, Any]) -> Any:
+        kind: Any = classes.named(name, self._names)
+        if not issubclass(kind, Parted):
+            raise InputError(f"{name} is not made of parts", hint="use the code that the snapshot was made with")
+        return kind.of_parts(**parts)
 
 
 def _is_frozen(kind: type[Any]) -> bool:

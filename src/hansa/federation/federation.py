@@ -13,6 +13,7 @@ from hansa.experiment import Experiment
 from hansa.experiment.reference import Mode
 from hansa.federation.run import EnvoyInfo, Run
 from hansa.federation.simulated import SimulatedFederation
+from hansa.simulation.choice import ExecutorChoice
 
 if TYPE_CHECKING:
     from hansa.federation.connected import ConnectedFederation
@@ -57,20 +58,30 @@ class Federation(Protocol):
 
     @staticmethod
     def simulate(
-        data: FederatedData | Mapping[str, ClientDataset], *, mode: Mode = "reference", device: str = "cpu"
+        data: FederatedData | Mapping[str, ClientDataset],
+        *,
+        mode: Mode = "reference",
+        device: str = "cpu",
+        executor: ExecutorChoice | None = None,
     ) -> SimulatedFederation:
-        """A federation whose clients are simulated one after the other in this process.
+        """A federation whose clients are simulated, on this machine or on a cluster.
 
         Args:
             data: what the clients hold.
-            mode: "reference" gives the same bits whenever it is repeated; "fast" lets libraries use every thread.
+            mode: "reference" gives the same bits whenever it is repeated, and by whichever executor; "fast" gives them within
+                rounding, as quickly as it can.
             device: what there is to compute on besides the processor, in the framework's words, such as "cuda".
+            executor: how: `hansa.Sequential()`, `hansa.Fused()`, `hansa.Processes(workers=4)`, `hansa.Ray()`. Unless given,
+                reference mode computes in this process, and fast mode moves to several once that is worth it.
 
         Raises:
             DataError: a client of the training split has no examples.
         """
         return SimulatedFederation(
-            data if isinstance(data, FederatedData) else FederatedData(data), mode=mode, device=device
+            data if isinstance(data, FederatedData) else FederatedData(data),
+            mode=mode,
+            device=device,
+            executor=executor,
         )
 
     @staticmethod

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from hansa.callbacks import Callback, Told
 from hansa.callbacks.stored import Stored
+from hansa.core.ask import FederatedAlgorithm
 from hansa.core.history import Entry, History
 from hansa.core.keeping import BEST, CHECKPOINT, Best
 from hansa.core.loop import Progress, Step, steps
 from hansa.core.tree import Tree
-from hansa.data import FederatedData
 from hansa.errors import HansaError, NotAllowed, RunFailed
 from hansa.experiment import Experiment
-from hansa.experiment.device import chosen
-from hansa.experiment.reference import Mode, environment, threads
+from hansa.experiment.reference import environment, threads
 from hansa.federation.results import download
 from hansa.federation.run import RunEvent, RunStatus, Which, not_kept
-from hansa.simulation import ExecutorState, SequentialExecutor
+from hansa.simulation import ExecutorState
+from hansa.simulation.choice import ExecutorChoice, Job, Simulator
 
 
 class SimulatedRun:
@@ -38,13 +39,12 @@ class SimulatedRun:
         self,
         name: str,
         experiment: Experiment,
-        data: FederatedData,
-        mode: Mode,
-        device: str,
+        job: Job,
+        executor: ExecutorChoice,
         callbacks: Sequence[Callback],
         resume: Stored | None,
     ) -> None:
-        self.id, self.experiment, self._mode = name, experiment, mode
+        self.id, self.experiment, self._mode = name, experiment, job.mode
         self.progress = None if resume is None else resume.progress
         self._callbacks, self._changed = callbacks, threading.Condition()
         self._status = RunStatus(name, experiment.name, "queued", rounds=experiment.rounds)
@@ -53,10 +53,9 @@ class SimulatedRun:
         self._failure: BaseException | None = None
         self._asked_to_stop: tuple[str, str] | None = None
         self._best: Best | None = experiment.keeping.so_far(self.history)
-        there = chosen(experiment.device, (device,))
-        self._executor = SequentialExecutor(experiment.plan.works, data, experiment.seed, mode=mode, device=there)
-        if resume is not None and resume.remembered is not None:
-            self._executor.restore(resume.remembered)
+        self._job, self._choice = job, executor
+        self._remembered = None if resume is None else resume.remembered
+        self._executor: Simulator | None = None
 
     def __repr__(self) -> str:
         return f"SimulatedRun({self.id!r}, {self._status!r})"
@@ -77,7 +76,9 @@ class SimulatedRun:
     @property
     def remembered(self) -> ExecutorState:
         """What the executor keeps from one ask to the next; with `progress` all that the same bits need to go on."""
-        return self._executor.state
+        if self._executor is not None:
+            return self._executor.state
+        return ExecutorState((), {}, {}) if self._remembered is None else self._remembered
 
     @property
     def failure(self) -> str:
@@ -182,39 +183,57 @@ class SimulatedRun:
 
     def _drive(self) -> None:
         told = Told(self, self._callbacks)
-        self._executor.answered = told.answered
         try:
             told.started()
-            phase, why = self._run(told.entry)
+            with closing(self._opened()) as executor:
+                executor.answered = told.answered
+                phase, why = self._run(executor, told.entry)
         except BaseException as problem:  # noqa: BLE001 - it is raised where somebody waits
             self._failure = problem
             phase, why = "failed" if isinstance(problem, Exception) else "cancelled", self.failure
         told.ended()
         self._moves(phase, why=why)
 
-    def _run(self, tell: Callable[[Entry], None]) -> tuple[str, str]:
+    def _opened(self) -> Simulator:
+        """An executor that goes on from where the last one stood."""
+        remembered, executor = self.remembered, self._choice.open(self._job)
+        executor.restore(remembered)
+        self._executor = executor
+        return executor
+
+    def _run(self, executor: Simulator, tell: Callable[[Entry], None]) -> tuple[str, str]:
         """All rounds, or as many as there are until somebody stops it; in which phase it ended, and why."""
-        experiment, plan, mode = self.experiment, self.experiment.plan, self._mode
+        plan = self.experiment.plan
         self._moves("running")
         if self.progress is None:
-            with threads(mode):
-                initial = experiment.start()
-            history = History(model=initial, seed=experiment.seed, mode=mode, environment=environment(mode))
-            self.progress = Progress.begin(plan, history)
-        for step in steps(plan, self._executor, self.progress, time.perf_counter):
-            self._keep(step)
+            self.progress = self._begun(plan)
+        for step in steps(plan, executor, self.progress, time.perf_counter):
+            self._keep(step, executor.chosen)
             tell(step.history.entries[-1])
+            del step  # and its aggregate, while the next ask is carried out
             if self._asked_to_stop is not None:
                 return self._asked_to_stop
         return "finished", ""
 
-    def _keep(self, step: Step) -> None:
+    def _begun(self, plan: FederatedAlgorithm[Any]) -> Progress:
+        """Before the first ask."""
+        with threads(self._mode):
+            initial = self.experiment.start()
+        there = environment(self._mode)
+        return Progress.begin(
+            plan, History(model=initial, seed=self.experiment.seed, mode=self._mode, environment=there)
+        )
+
+    def _keep(self, step: Step, how: Mapping[str, str]) -> None:
         """Take a step, and keep its model where the experiment says so."""
         before = self.history.rounds
         marks, self._best = self.experiment.keeping.marks(step.history, before, self._best)
         labels = {BEST: BEST, CHECKPOINT: str(step.history.rounds)}
         self._kept |= {labels[mark]: (step.history.rounds, step.history.model) for mark in marks}
-        self.progress = step.progress
+        history = step.history
+        if not how.items() <= history.environment.items():
+            history = replace(history, environment={**history.environment, **how})
+        self.progress = replace(step.progress, history=history)
         self._moves("running", entry=step.history.entries[-1])
 
     def _moves(self, phase: str, *, why: str = "", entry: Entry | None = None) -> None:

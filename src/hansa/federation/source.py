@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hansa.errors import ExperimentFileError
 from hansa.experiment import Experiment
+from hansa.experiment.files import RUN_NAME
 from hansa.experiment.notebook import export, export_notebook
 from hansa.experiment.notebook.exporting import ENTRY
 from hansa.experiment.package import Package, pack
 from hansa.experiment.reference import threads
 from hansa.protocol import codec
+from hansa.simulation.processes.origin import Origin
 
 
 @dataclass(frozen=True)
@@ -27,24 +30,36 @@ class Source:
     Attributes:
         entry: the file; its neighbours are shipped with it where they are imported.
         text: what is shipped instead of the file's own content; None for that.
+        module: what the module is called here in which the experiment was made: "__main__" for a script that runs.
+        names: what that module defines.
     """
 
     entry: Path
     text: str | None = None
+    module: str = RUN_NAME
+    names: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-def source_of(experiment: Experiment, depth: int) -> Source:
-    """The source of an experiment that was made by the caller's module.
+def callers(depth: int) -> dict[str, Any]:
+    """What the caller's module defines, as `warnings.warn(stacklevel=...)` finds it.
+
+    Args:
+        depth: how many calls above the function that calls this the caller is.
+    """
+    return sys._getframe(depth + 1).f_globals
+
+
+def source_of(experiment: Experiment, names: Mapping[str, Any]) -> Source:
+    """The source of an experiment that was made by a module.
 
     Args:
         experiment: the object.
-        depth: how many calls above the function that calls this the caller is.
+        names: what the module defines.
 
     Raises:
         ExperimentFileError: it is bound to no name at the top of the script or the notebook, or what it needs cannot be
             exported; says what.
     """
-    names = sys._getframe(depth + 1).f_globals  # the caller's module, as `warnings.warn(stacklevel=...)` finds it
     bound = [name for name, value in names.items() if value is experiment and not name.startswith("_")]
     notebook = "get_ipython" in names and "In" in names
     file = names.get("__file__")
@@ -62,11 +77,11 @@ def source_of(experiment: Experiment, depth: int) -> Source:
             hint="write `experiment = hansa.Experiment(...)` at the top of the file, not in a function, or pass source=PATH",
         )
     if notebook:
-        return Source(Path.cwd() / ENTRY, export_notebook(bound[0]).text)
+        return Source(Path.cwd() / ENTRY, export_notebook(bound[0]).text, "__main__", names)
     # What the experiment needs of the script, not the whole of it: the rest submits, or shows.
     script = Path(str(file))
     text = export([script.read_text(encoding="utf-8")], bound[0], folder=script.parent).text
-    return Source(script, text)
+    return Source(script, text, names["__name__"], names)
 
 
 def packed(source: Source, experiment: Experiment, folder: Path, **choices: Any) -> tuple[Package, Path]:
@@ -97,3 +112,10 @@ def packed(source: Source, experiment: Experiment, folder: Path, **choices: Any)
         source.entry, text=source.text, initial=(hashlib.sha256(data).hexdigest(), len(data)), **(said | named)
     )
     return package, initial
+
+
+def origin_of(experiment: Experiment, source: Source) -> Origin:
+    """Where a worker process finds an experiment's works: its source, as an owner would get it."""
+    if source.text is None:
+        return Origin.file(source.entry, source.module, source.names)
+    return Origin.source(source.entry, source.text, source.module, source.names, experiment.include)

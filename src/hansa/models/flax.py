@@ -60,31 +60,31 @@ class FlaxModel:
     @property
     def buffers(self) -> frozenset[str]:
         """What `wrt` does not select."""
-        return self._functions.buffers
+        return self.functions.buffers
 
     def init(self, key: Key) -> Tree:
         """The variables of a module made with `nnx.Rngs` of `key`; or those of the given module."""
-        return self._functions.init(key)
+        return self.functions.init(key)
 
     def load(self, params: Tree, device: str = "cpu") -> Resident:
         """Arrays of JAX on a device, such as "cpu", "gpu" or "gpu:1"."""
-        return self._functions.load(params, device)
+        return self.functions.load(params, device)
 
     def dump(self, params: Resident) -> Tree:
         """NumPy arrays."""
-        return self._functions.dump(params)
+        return self.functions.dump(params)
 
     def gradient(self, params: Resident, batch: Batch, key: Key) -> Gradient:
         """Forward and backward after `module.train()`; dropout and the like draw from streams made of `key`."""
-        return self._functions.gradient(params, batch, key)
+        return self.functions.gradient(params, batch, key)
 
     def predict(self, params: Resident, batch: Batch) -> Prediction:
         """Forward after `module.eval()`."""
-        return self._functions.predict(params, batch)
+        return self.functions.predict(params, batch)
 
     def native(self, params: Tree, device: str = "cpu", key: Key | None = None) -> nnx.Module:
         """A module with these variables, in training mode; `key`, if given, seeds its random streams."""
-        values, rest = self._functions.native(params, device)
+        values, rest = self.functions.native(params, device)
         _, streams, _ = self._parted(self._template)
         module = self._merged(values, _reseeded(streams, None if key is None else prng_key(key)), rest)
         # Streams that were not reseeded are still the template's own: a copy, or one task would move another's.
@@ -94,13 +94,17 @@ class FlaxModel:
 
     def extract(self, native: nnx.Module) -> Tree:
         """The variables of a module that `native` made."""
-        return self._functions.extract(self._arrays(native))
+        return self.functions.extract(self._arrays(native))
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`jax.jit`; the function as it is where JAX cannot trace it."""
+        return self.functions.compiled(function)
 
     # What tasks ask of Flax besides: see hansa.training.tasks.framework.
 
     def tensors(self, batch: Batch, device: str = "cpu") -> tuple[Any, ...]:
         """The inputs of a batch and its target, as arrays on a device."""
-        return self._functions.tensors(batch, device)
+        return self.functions.tensors(batch, device)
 
     def mode(self, native: nnx.Module, *, training: bool) -> None:
         """Put a module into training or evaluation mode."""
@@ -109,10 +113,10 @@ class FlaxModel:
 
     def seeded(self, key: Key, device: str = "cpu") -> AbstractContextManager[None]:
         """JAX has no global generator: a module's streams are seeded by `native`."""
-        return self._functions.seeded(key, device)
+        return self.functions.seeded(key, device)
 
     @cached_property
-    def _functions(self) -> JaxModel:
+    def functions(self) -> JaxModel:
         """The same model as two functions."""
         return JaxModel(self._made_arrays, self._applied, self.loss, self.inputs, self.target)
 

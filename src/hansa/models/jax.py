@@ -18,6 +18,7 @@ import numpy as np
 from hansa.core.keys import Key, key
 from hansa.core.tree import Array, Tree, aligned_copy, check_alike
 from hansa.errors import ConfigError, DataError, MissingExtra
+from hansa.models.jitting import Jitted
 from hansa.models.model import Batch, Gradient, Prediction, Resident, field_of, label_outside
 
 try:
@@ -88,18 +89,21 @@ class JaxModel:
 
     def gradient(self, params: Resident, batch: Batch, key: Key) -> Gradient:
         """`jax.value_and_grad` in training mode; `rng` is made of `key`. Complex parameters get the steepest ascent."""
-        trained = {name: leaf for name, leaf in params.items() if name in self._layout.trained}
-        others = {name: leaf for name, leaf in params.items() if name not in trained}
-        rng = _key_data(key) if "rng" in self._keywords else None
-        loss, gradient, buffers, form = self._step(trained, others, *self._fields(batch, _place(params)), rng)
+        trained, others = self._divided(params)
+        rng = key_data(key) if self.draws else None
+        loss, gradient, buffers, form = self._step(trained, others, *self._fields(batch), rng)
         _check_labels(batch[self.target], form.shape, loss)
         return Gradient(loss, gradient, buffers)
 
     def predict(self, params: Resident, batch: Batch) -> Prediction:
         """`apply` in evaluation mode."""
-        loss, outputs = self._evaluation(params, *self._fields(batch, _place(params)))
+        loss, outputs = self._evaluation(params, *self._fields(batch))
         _check_labels(batch[self.target], outputs.shape, loss)
         return Prediction(float(loss), np.array(outputs))
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`jax.jit`; the function as it is where JAX cannot trace it, such as one that branches on values."""
+        return Jitted(function)
 
     def native(self, params: Tree, device: str = "cpu") -> Any:
         """What `make` gives, with these values: the pytree of parameters, or (params, state)."""
@@ -121,8 +125,8 @@ class JaxModel:
 
     def tensors(self, batch: Batch, device: str = "cpu") -> tuple[Any, ...]:
         """The inputs of a batch and its target, as arrays on a device."""
-        inputs, target = self._fields(batch, device_named(device))
-        return (*inputs, target)
+        (inputs, target), place = self._fields(batch), device_named(device)
+        return tuple(jax.device_put(field, place) for field in (*inputs, target))
 
     def mode(self, native: Any, *, training: bool) -> None:
         """A pytree has none: a task tells `apply` itself."""
@@ -131,13 +135,50 @@ class JaxModel:
         """JAX has no global generator."""
         return nullcontext()
 
+    # What the simulator's engines ask of JAX besides: see hansa.simulation.engines.jax.
+
+    @property
+    def functions(self) -> JaxModel:
+        """The model as two functions: itself."""
+        return self
+
+    @property
+    def draws(self) -> bool:
+        """Whether training draws random numbers."""
+        return "rng" in self._keywords
+
+    @property
+    def state(self) -> frozenset[str]:
+        """The leaves that a forward pass itself changes."""
+        return self._layout.state_names
+
+    @property
+    def form(self) -> Tree:
+        """Arrays of the shapes and dtypes of all leaves; what they hold means nothing."""
+        return self._layout.form
+
+    def differentiated(
+        self, params: Resident, inputs: tuple[Any, ...], target: Any, rng: Any, size: Any = None
+    ) -> Gradient:
+        """What `gradient` gives, not compiled: for use inside functions that JAX compiles.
+
+        Args:
+            params: all leaves.
+            inputs: a batch's.
+            target: a batch's.
+            rng: of `key_data`, where the model draws.
+            size: how many examples the batch has, where it was filled up to a fixed shape: the others do not count. Right for
+                a loss that is a mean over examples whose outputs do not depend on each other.
+        """
+        return Gradient(*self._differentiated(*self._divided(params), inputs, target, rng, size)[:3])
+
     @cached_property
     def _layout(self) -> _Layout:
         params, state = self._parted(self.make(prng_key(key(0))))
         form = self._taken_apart((params, state) if self._stateful else params)
         trained = frozenset(name for name in _named(params) if jnp.issubdtype(form[name].dtype, jnp.inexact))
         shapes = {name: np.broadcast_to(np.empty((), leaf.dtype), leaf.shape) for name, leaf in form.items()}
-        return _Layout(jax.tree.structure(params), jax.tree.structure(state), shapes, trained)
+        return _Layout(jax.tree.structure(params), jax.tree.structure(state), shapes, trained, frozenset(_named(state)))
 
     @cached_property
     def _keywords(self) -> frozenset[str]:
@@ -164,6 +205,11 @@ class JaxModel:
             )
         return made
 
+    def _divided(self, params: Resident) -> tuple[Resident, Resident]:
+        """(what an optimiser changes, the other leaves)."""
+        trained = {name: leaf for name, leaf in params.items() if name in self._layout.trained}
+        return trained, {name: leaf for name, leaf in params.items() if name not in trained}
+
     def _taken_apart(self, made: Any) -> Resident:
         params, state = map(_named, self._parted(made))
         if both := sorted(params.keys() & state.keys()):
@@ -173,11 +219,10 @@ class JaxModel:
             )
         return {**params, **state}
 
-    def _fields(self, batch: Batch, place: Any) -> tuple[tuple[Any, ...], Any]:
-        """(inputs, target) on a device."""
+    def _fields(self, batch: Batch) -> tuple[tuple[Array, ...], Array]:
+        """(inputs, target), copied: JAX may use their memory as it is."""
         names = (self.inputs,) if isinstance(self.inputs, str) else self.inputs
-        inputs = tuple(_field(batch, name, place) for name in names)
-        return inputs, _field(batch, self.target, place)
+        return tuple(_field(batch, name) for name in names), _field(batch, self.target)
 
     @cached_property
     def _step(self) -> Callable[..., Any]:
@@ -187,12 +232,15 @@ class JaxModel:
     def _evaluation(self) -> Callable[..., Any]:
         return jax.jit(self._evaluated)
 
-    def _differentiated(self, trained: Resident, others: Resident, inputs: Any, target: Any, rng: Any) -> Any:
+    def _differentiated(
+        self, trained: Resident, others: Resident, inputs: Any, target: Any, rng: Any, size: Any = None
+    ) -> Any:
         """(loss, gradient, buffers, none of the outputs: only their shape is of interest)."""
 
         def loss(trained: Resident) -> Any:
             outputs, state = self._applied({**trained, **others}, inputs, rng, train=True)
-            return self._mean_loss(outputs, target), (state, outputs[:0])
+            value = self._mean_loss(outputs, target) if size is None else self._loss_of_first(size, outputs, target)
+            return value, (state, outputs[:0])
 
         (value, (state, form)), gradient = jax.value_and_grad(loss, has_aux=True)(trained)
         # JAX gives a complex parameter's gradient conjugated; an optimiser's step is against the steepest ascent.
@@ -218,6 +266,14 @@ class JaxModel:
     def _mean_loss(self, outputs: Any, target: Any) -> Any:
         return jnp.mean(jnp.asarray(self.loss(outputs, target)))
 
+    def _loss_of_first(self, size: Any, outputs: Any, target: Any) -> Any:
+        """The mean loss over the first `size` examples of a batch that was filled up."""
+        losses = jnp.asarray(self.loss(outputs, target))
+        if not losses.ndim:
+            losses = jax.vmap(lambda output, label: self._mean_loss(output[None], label[None]))(outputs, target)
+        each = losses.reshape(len(losses), -1).mean(axis=1)
+        return jnp.sum(jnp.where(jnp.arange(len(each)) < size, each, 0)) / size
+
 
 @dataclass(frozen=True)
 class _Layout:
@@ -228,12 +284,14 @@ class _Layout:
         state: the structure of the state.
         form: an empty array of each leaf's shape and dtype, parameters before state.
         trained: the leaves that an optimiser changes.
+        state_names: the leaves of the state.
     """
 
     params: Any
     state: Any
     form: Tree
     trained: frozenset[str]
+    state_names: frozenset[str]
 
     def joined(self, leaves: Resident) -> tuple[Any, Any]:
         """(params, state) of leaves by name."""
@@ -244,7 +302,7 @@ class _Layout:
 
 def prng_key(key: Key) -> Any:
     """A key of `jax.random`, of 64 bits, whatever generator JAX is set to use by itself."""
-    return _wrapped(_key_data(key))
+    return _wrapped(key_data(key))
 
 
 def device_named(name: str) -> Any:
@@ -261,7 +319,8 @@ def device_named(name: str) -> Any:
         raise ConfigError(f"JAX has no device {name!r} here", hint=f"it has: {found}") from problem
 
 
-def _key_data(key: Key) -> Array:
+def key_data(key: Key) -> Array:
+    """The whole numbers that a key of `jax.random` is made of: uint32 of shape (2,)."""
     number = key.integer(64)
     return np.array([number >> 32, number & 0xFFFFFFFF], np.uint32)
 
@@ -287,15 +346,20 @@ def _put(leaf: Array, place: Any) -> Any:
     return jax.device_put(aligned_copy(np.asarray(leaf)), place)
 
 
-def _place(params: Resident) -> Any:
-    """The device that parameters are on; JAX's own choice where there are none."""
-    return next((leaf.device for leaf in params.values()), None)
-
-
-def _field(batch: Batch, name: str, place: Any) -> Any:
-    """A field of a batch on a device, in the bits that JAX has for it: whole numbers that do not fit are refused."""
+def _field(batch: Batch, name: str) -> Array:
+    """A copy of a field of a batch, which JAX can hold."""
     values = np.asarray(field_of(batch, name, "JaxModel"))
-    held = jax.dtypes.canonicalize_dtype(values.dtype)
+    held_as(name, values)
+    return aligned_copy(values)
+
+
+def held_as(name: str, values: Array) -> np.dtype[Any]:
+    """The dtype in which JAX holds the values of a field.
+
+    Raises:
+        DataError: one of them is a whole number that does not fit.
+    """
+    held: np.dtype[Any] = jax.dtypes.canonicalize_dtype(values.dtype)
     if values.dtype.kind in "iu" and held != values.dtype and values.size:
         limits = np.iinfo(held)
         if outside := [int(end) for end in (values.min(), values.max()) if not limits.min <= end <= limits.max]:
@@ -303,7 +367,7 @@ def _field(batch: Batch, name: str, place: Any) -> Any:
                 f"the field {name!r} holds {outside[0]}, and JAX would hold it as {held}",
                 hint=WIDER,
             )
-    return _put(values, place)
+    return held
 
 
 def _as(leaf: Any, like: Any) -> Any:

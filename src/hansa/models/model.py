@@ -6,8 +6,8 @@ A model is a pure value. Its parameters live outside of it, in trees: NumPy's at
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from hansa.core.keys import Key
 from hansa.core.tree import Array, Tree
@@ -106,4 +106,13 @@ class NativeModel(Model, Protocol):
 
     def extract(self, native: Any) -> Tree:
         """Its parameters and buffers: a copy as NumPy arrays, with the names, shapes and dtypes that `init` gives."""
+        ...
+
+
+@runtime_checkable
+class CompilingModel(Protocol):
+    """A model whose framework compiles functions of its arrays."""
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A pure function of trees of arrays and of numbers, compiled; as it is where the framework cannot."""
         ...

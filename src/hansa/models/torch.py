@@ -78,13 +78,18 @@ class TorchModel:
 
     def gradient(self, params: Resident, batch: Batch, key: Key) -> Gradient:
         """Forward and backward in training mode; dropout and the like draw from a generator seeded by `key`."""
+        device = next(iter(params.values())).device
+        with _seeded(key, device):
+            return self.differentiated(params, self.tensors(batch, str(device)))
+
+    def differentiated(self, params: Resident, tensors: tuple[Tensor, ...]) -> Gradient:
+        """`gradient` of the `tensors` of a batch, drawing from PyTorch's generator as it stands: operators of PyTorch only."""
         self._module.train()
         trained = {name: params[name].detach().requires_grad_() for name in self._trained}
         # The forward pass changes buffers in place: give it copies, and hand them back as new values.
         buffers = {name: tensor.clone() for name, tensor in params.items() if name not in trained}
-        with _seeded(key, next(iter(params.values())).device):
-            loss = self._loss({**trained, **buffers}, batch)[0]
-            gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True, materialize_grads=True)
+        loss = self._loss({**trained, **buffers}, tensors)[0]
+        gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True, materialize_grads=True)
         wide = torch.promote_types(loss.dtype, torch.float32)
         return Gradient(loss.detach().to(wide), dict(zip(trained, gradients, strict=True)), buffers)
 
@@ -92,7 +97,8 @@ class TorchModel:
     def predict(self, params: Resident, batch: Batch) -> Prediction:
         """Forward in evaluation mode."""
         self._module.eval()
-        loss, outputs = self._loss(params, batch)
+        tensors = self.tensors(batch, str(next(iter(params.values())).device))
+        loss, outputs = self._loss(params, tensors)
         wide = torch.promote_types(outputs.dtype, torch.float32) if outputs.is_floating_point() else outputs.dtype
         return Prediction(float(loss), outputs.to(wide).cpu().numpy())
 
@@ -194,8 +200,8 @@ class TorchModel:
             )
         return made
 
-    def _loss(self, params: Resident, batch: Batch) -> tuple[Tensor, Tensor]:
-        *inputs, target = self.tensors(batch, str(next(iter(params.values())).device))
+    def _loss(self, params: Resident, tensors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        *inputs, target = tensors
         # What is not in the tree, buffers that are not persistent, is the module's own: a forward pass gets copies of it.
         own = {name: tensor.clone() for name, tensor in self._module.named_buffers() if name not in params}
         outputs = functional_call(self._module, {**own, **params}, tuple(inputs))

@@ -47,6 +47,7 @@ class Automatic:
 
     @answered.setter
     def answered(self, told: Callable[[int, int], None]) -> None:
+        """Tell somebody."""
         self._now.answered = told
 
     @property

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 
+from hansa.core.ask import Ask
 from hansa.core.population import ClientId
 from hansa.core.tree import Tree
-from hansa.core.work import Work
+from hansa.core.work import ClientContext, Work
 from hansa.data import FederatedData
 from hansa.experiment.reference import Mode
+from hansa.simulation.prepared import prepared
 from hansa.simulation.sequential import SequentialExecutor
 from hansa.simulation.station import FusedStation
+from hansa.simulation.visits import SPLITS, Asked
 
 
 class FusedExecutor(SequentialExecutor):
@@ -39,3 +42,8 @@ class FusedExecutor(SequentialExecutor):
     ) -> None:
         super().__init__(works, data, seed, mode=mode, device=device, private=private)
         self._station = FusedStation(works, mode, device, engine)
+        self._reads = any(data.split(split).lazy for split in SPLITS)
+
+    def _contexts(self, ask: Ask, visits: list[Asked]) -> Iterator[ClientContext]:
+        contexts = super()._contexts(ask, visits)
+        return prepared(contexts) if self._reads else contexts

@@ -11,7 +11,7 @@ from hansa.core import tree
 from hansa.core.ask import Ask, Reply
 from hansa.core.population import ClientId, Population
 from hansa.core.tree import Tree
-from hansa.core.work import Work
+from hansa.core.work import ClientContext, Work
 from hansa.data import FederatedData
 from hansa.experiment.reference import Mode, Threads
 from hansa.rules.compose import rounding
@@ -104,8 +104,11 @@ class SequentialExecutor:
         """The answers to visits of one ask, in their order."""
         broadcast = tree.read_only(ask.broadcast)  # a work that wrote to it would change it for the next
         clients = [client for _, client, _ in visits]
-        given = self._station.given(ask.work, broadcast, map(self._visits.contexts(ask), visits))
+        given = self._station.given(ask.work, broadcast, self._contexts(ask, visits))
         return map(Answer._make, zip(clients, given, map(self._visits.held, clients), repeat(staleness), strict=False))
+
+    def _contexts(self, ask: Ask, visits: list[Asked]) -> Iterator[ClientContext]:
+        return map(self._visits.contexts(ask), visits)
 
 
 def _leading(queue: deque[Asked], ask: Ask, most: int) -> list[Asked]:

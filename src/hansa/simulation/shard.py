@@ -9,16 +9,31 @@ from hansa.data import ClientDataset, FederatedData
 
 
 class Shard(Mapping[str, ClientDataset]):
-    """The splits of one client. Raises what `FederatedData.shard` raises, when somebody looks."""
+    """The splits of one client. Raises what `FederatedData.shard` raises, when somebody looks.
 
-    __slots__ = ("_client", "_data", "_splits")
+    Attributes:
+        looked: whether somebody did.
+    """
+
+    __slots__ = ("_client", "_data", "_problem", "_splits", "looked")
 
     def __init__(self, data: FederatedData, client: ClientId) -> None:
-        self._data, self._client = data, client
+        self._data, self._client, self.looked = data, client, False
         self._splits: dict[str, ClientDataset] | None = None
+        self._problem: Exception | None = None
+
+    def read(self) -> None:
+        """Load it now; a problem is kept for whoever looks."""
+        try:
+            self._splits = self._data.shard(self._client)
+        except Exception as problem:  # noqa: BLE001 - it is raised where somebody looks
+            self._problem = problem
 
     def _loaded(self) -> dict[str, ClientDataset]:
+        self.looked = True
         if self._splits is None:
+            if self._problem is not None:
+                raise self._problem
             self._splits = self._data.shard(self._client)
         return self._splits
 

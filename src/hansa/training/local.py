@@ -6,8 +6,9 @@ is the definition), or fuse, compile or vectorise them. This file must not know 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from hansa.core import tree
@@ -16,7 +17,7 @@ from hansa.core.metrics import Mean, Metrics
 from hansa.core.tree import Tree
 from hansa.core.work import ClientContext, Update
 from hansa.errors import ConfigError, DataError
-from hansa.models import Batch, Model, Resident
+from hansa.models import Batch, CompilingModel, Model, Resident
 from hansa.training import kept
 from hansa.training.gradients import Chain, GradientTransform
 from hansa.training.optimizers import Optimizer, OptimizerState
@@ -144,17 +145,31 @@ class LocalTraining:
         key = state.key.child("step", state.steps)
         loss, gradient, buffers = self.model.gradient(state.params, batch, key)
         trained = {name: state.params[name] for name in gradient}
-        gradient = self.gradient(gradient, trained, {name: state.start[name] for name in gradient})
-        trained, optimizer = self.optimizer.step(trained, gradient, state.optimizer, state.factor)
+        start = {name: state.start[name] for name in gradient}
+        before = state.optimizer
+        trained, slots, steps = self._moved(gradient, trained, start, dict(before.slots), before.steps, state.factor)
         size = len(next(iter(batch.values())))
         return replace(
             state,
             params={**state.params, **trained, **buffers},
-            optimizer=optimizer,
+            optimizer=OptimizerState(steps, slots),
             steps=state.steps + 1,
             examples=state.examples + size,
             loss=state.loss + loss * size,
         )
+
+    @cached_property
+    def _moved(self) -> Callable[..., tuple[Tree, dict[str, Tree], int]]:
+        """The gradient transform and the optimiser as one function, compiled where the model's framework does that."""
+
+        def moved(
+            gradient: Tree, trained: Tree, start: Tree, slots: dict[str, Tree], steps: int, factor: float
+        ) -> tuple[Tree, dict[str, Tree], int]:
+            gradient, before = self.gradient(gradient, trained, start), OptimizerState(steps, slots)
+            trained, after = self.optimizer.step(trained, gradient, before, factor)
+            return trained, dict(after.slots), after.steps
+
+        return self.model.compiled(moved) if isinstance(self.model, CompilingModel) else moved
 
     def finish(self, state: LocalState, broadcast: Tree, context: ClientContext) -> Update:
         """After the last step."""

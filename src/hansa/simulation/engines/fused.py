@@ -1,0 +1,137 @@
+"""A work whose local training is done by an engine: chosen by trial on the first clients of a run, or named.
+
+As long as a run is short nothing is tried: trials begin only when the definition has taken as long as they may. What an engine
+raises is nobody's outcome; those clients are trained again by the definition. This file must not know of any framework.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+
+from hansa.core.tree import Tree
+from hansa.core.work import ClientContext, Update, Work
+from hansa.errors import UnknownName
+from hansa.experiment.reference import Mode
+from hansa.simulation.engines.engine import CannotFuse, Engine, EngineKind, Trainer
+from hansa.simulation.engines.frameworks import kinds_for
+from hansa.simulation.engines.remembered import Remembered
+from hansa.simulation.engines.trial import MOST, shortened, tried
+from hansa.training import LocalTraining
+from hansa.training.loading import Loaded
+
+PLAIN = "plain"
+"""The definition, as the name of an engine."""
+
+PATIENCE = 0.3
+"""Seconds that the definition works before engines are tried."""
+
+
+def fused(work: Work, mode: Mode, device: str, engine: str | None) -> Fused | None:
+    """A work to be done by engines; None where there are none for it.
+
+    Raises:
+        UnknownName: `engine` names none of those that there are for this work's framework.
+    """
+    training = work.work if isinstance(work, Loaded) else work
+    if not isinstance(training, LocalTraining) or engine == PLAIN:
+        return None
+    kinds = kinds_for(training)
+    if engine is not None:
+        if engine not in kinds:
+            raise UnknownName.among("engine", engine, [PLAIN, *kinds])
+        kinds = {engine: kinds[engine]}
+    return Fused(work, training, kinds, mode, device, pinned=engine is not None) if kinds else None
+
+
+class Fused:
+    """See `fused`.
+
+    Attributes:
+        chosen: which engine is used, and why another is not: "traced", "plain: traced is not exact here: ...".
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        training: LocalTraining,
+        kinds: dict[str, EngineKind],
+        mode: Mode,
+        device: str,
+        *,
+        pinned: bool,
+    ) -> None:
+        self._work, self._training, self._kinds, self._pinned = work, training, kinds, pinned
+        self._mode, self._device = mode, device
+        self._engine: Engine | None = None
+        self._settled, self._spent = False, 0.0
+        self.chosen = PLAIN
+
+    def given(self, broadcast: Tree, contexts: Iterable[ClientContext]) -> Iterator[object]:
+        """What the clients' training returns, or the exception that it raises, in the contexts' order."""
+        waiting = iter(contexts)
+        while not self._settled:
+            if self._pinned or self._spent > PATIENCE:
+                first = list(islice(waiting, MOST))
+                if not first:
+                    return
+                self._settle(broadcast, first)
+                waiting = chain(first, waiting)
+                break
+            if (context := next(waiting, None)) is None:
+                return
+            began = time.perf_counter()
+            yield self._defined(broadcast, context)
+            self._spent += time.perf_counter() - began
+        yield from self._by_engine(broadcast, waiting)
+        yield from (self._defined(broadcast, context) for context in waiting)
+
+    def _by_engine(self, broadcast: Tree, waiting: Iterator[ClientContext]) -> Iterator[object]:
+        """As long as there is an engine."""
+        train: Trainer | None = None
+        while (engine := self._engine) is not None and (chunk := list(islice(waiting, engine.chunk))):
+            try:
+                train = train or engine.trainer(broadcast)
+                updates: Sequence[Update] = train([self._loaded(context) for context in chunk])
+            except Exception as problem:  # noqa: BLE001 - whatever it was, the definition says what is to be said of it
+                if isinstance(problem, CannotFuse) and not self._pinned:
+                    self._engine, self.chosen = None, f"{PLAIN}: {engine.name}: {problem.what}"
+                yield from (self._defined(broadcast, context) for context in chunk)
+            else:
+                yield from updates
+
+    def _defined(self, broadcast: Tree, context: ClientContext) -> object:
+        try:
+            return self._work(broadcast, context)
+        except (Exception, SystemExit) as problem:  # noqa: BLE001 - it is the client's outcome
+            return problem
+
+    def _loaded(self, context: ClientContext) -> ClientContext:
+        """What the training sees of a context."""
+        return self._work.context(context) if isinstance(self._work, Loaded) else context
+
+    def _settle(self, broadcast: Tree, contexts: Sequence[ClientContext]) -> None:
+        """Choose an engine, by trial, by memory or by name."""
+        self._settled = True
+        usable: list[ClientContext] = []
+        for context in contexts:
+            try:
+                usable.append(shortened(self._loaded(context), self._training.batch_size))
+            except Exception:  # noqa: BLE001, S112 - a client that cannot load its data says so when it is its turn
+                continue
+        if not usable:
+            self._settled = False
+            return
+        memory = Remembered(self._training, broadcast, self._mode, self._device)
+        named = None if self._pinned else memory.engine
+        candidates = {named: self._kinds[named]} if named in self._kinds else self._kinds
+        trial = tried(self._training, candidates, self._mode, self._device, broadcast, usable, pinned=self._pinned)
+        if trial.engine is None and named in self._kinds:  # what was good once is not any more
+            trial = tried(self._training, self._kinds, self._mode, self._device, broadcast, usable)
+        if self._pinned and trial.engine is None:
+            raise CannotFuse(f"the engine {next(iter(self._kinds))!r} cannot be used here: {trial.why}")
+        self._engine = trial.engine
+        self.chosen = trial.engine.name if trial.engine else f"{PLAIN}: {trial.why}" if trial.why else PLAIN
+        if not self._pinned:
+            memory.engine = trial.engine.name if trial.engine else PLAIN

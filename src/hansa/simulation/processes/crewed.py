@@ -1,0 +1,231 @@
+"""The executor with a crew: what the sequential one gives, from as many clients at once as there are workers.
+
+Where partial sums have the bits of one sum, each worker sums its own clients' updates, and one partial sum per worker comes
+back. Otherwise updates come back one by one, and are taken in the order of the cohort. This file must not know what the crew
+is made of.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hansa.core.ask import AggregationRule, Ask, Outcome, Reply, Status
+from hansa.core.gather import Gathered
+from hansa.core.metrics import Metrics
+from hansa.core.population import ClientId
+from hansa.core.tree import Tree
+from hansa.core.work import Update
+from hansa.data import FederatedData
+from hansa.errors import AggregationError, ChildDied, InputError
+from hansa.rules.compose import rounding
+from hansa.simulation.intake import Answer
+from hansa.simulation.processes.failures import Told, again
+from hansa.simulation.processes.handing import Errand, Handing
+from hansa.simulation.processes.letters import Letter
+from hansa.simulation.processes.outgoing import Outgoing
+from hansa.simulation.processes.port import Crew, Member
+from hansa.simulation.processes.reduction import merges_exactly
+from hansa.simulation.processes.turn import AHEAD, Lost, Over, Partial, Refused, Settled, Turn
+from hansa.simulation.sequential import SequentialExecutor
+from hansa.simulation.visits import Asked
+
+HEAVY = 32 << 20
+"""Bytes of a broadcast from which single updates are sent no faster than they are taken."""
+
+
+class CrewExecutor(SequentialExecutor):
+    """See `SequentialExecutor`, whose bits it gives in reference mode; to be closed.
+
+    Args:
+        crew: who computes.
+        data: what the clients hold.
+        seed: of the clients' randomness.
+        private: where the clients' private states are kept.
+        closes: whether the crew is this executor's own, and ends with it.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        data: FederatedData,
+        seed: int,
+        private: MutableMapping[ClientId, Tree] | None = None,
+        *,
+        closes: bool = True,
+    ) -> None:
+        mode, device = crew.manning.mode, crew.manning.device
+        super().__init__({}, data, seed, mode=mode, device=device, private=private)
+        self._crew, self._seed, self._closes = crew, seed, closes
+        self._chosen: dict[str, dict[Member, str]] = {}
+        self._needless: dict[str, bool] = {}
+        self._unsummed = set[type[Any]]()
+
+    @property
+    def chosen(self) -> Mapping[str, str]:
+        """How it computes, for the History."""
+        return {f"engine {work}": "; ".join(sorted(set(by.values()))) for work, by in self._chosen.items()}
+
+    def close(self) -> None:
+        """End all of them, now."""
+        if self._closes:
+            self._crew.close()
+
+    def execute(self, ask: Ask) -> Reply:
+        """Carry one ask out.
+
+        Raises:
+            HansaError: the works cannot be loaded by a worker, or processes keep ending for no client's fault.
+        """
+        try:
+            return super().execute(ask)
+        except BaseException:
+            self._crew.end()  # they are in the middle of something that nobody waits for
+            raise
+
+    def _carried(self, ask: Ask, queue: deque[Asked]) -> Reply:
+        """See `SequentialExecutor`."""
+        self._crew.begin()
+        if self._is_summed(ask, queue):
+            try:
+                return self._summed(ask, queue)
+            except (Refused, InputError, AggregationError):
+                # What only all updates together show; the parent meets them in order, as the sequential executor does.
+                self._crew.end()
+                self._unsummed.add(type(ask.rule))
+        return super()._carried(ask, queue)
+
+    def _is_summed(self, ask: Ask, queue: deque[Asked]) -> bool:
+        """Whether partial sums come to what the sequential executor gives."""
+        if ask.form is None or ask.closing.kind == "first" or type(ask.rule) in self._unsummed or self._crew.once:
+            return False
+        if any(visit.ask is not ask for visit in queue) or len({visit.client for visit in queue}) < len(queue):
+            return False
+        return self._mode == "fast" or merges_exactly(ask.rule)
+
+    # --- summed by the workers
+
+    def _summed(self, ask: Ask, queue: deque[Asked]) -> Reply:
+        rule = ask.rule if self._mode == "reference" else rounding(ask.rule)
+        asked = replace(ask, rule=rule)
+        gathered, settled = Gathered(asked), dict[ClientId, tuple[Outcome, Tree | None]]()
+        unsummed: dict[Member | None, list[tuple[Errand, Outcome, Tree | None]]] = {}
+        errands = sorted(self._jobs(queue), key=lambda errand: -errand.cost)
+        with self._turn(ask, rule, errands) as (turn, outgoing):
+            for event in turn.events():
+                match event:
+                    case Settled(None, errand, died):
+                        settled[errand.visit.client] = _died(died), None
+                    case Settled(member, errand, said, state):
+                        unsummed.setdefault(member, []).append((errand, _outcome(said), state))
+                    case Partial(member, letter):
+                        gathered.merge(_gathered(asked, letter))
+                        settled |= {
+                            errand.visit.client: (outcome, state) for errand, outcome, state in unsummed.pop(member, [])
+                        }
+                    case Lost(member):
+                        turn.put_back([errand for errand, _, _ in unsummed.pop(member, [])])
+                    case Over(member, head):
+                        self._note(ask.work, member, head, outgoing)
+                        self.answered(len(settled) + sum(map(len, unsummed.values())), len(ask.cohort))
+        for client in (visit.client for visit in queue):
+            outcome, state = settled[client]
+            gathered.outcomes[client] = outcome
+            self._visits.settle(client, outcome, _copied(state))
+        queue.clear()
+        self.answered(len(settled), len(ask.cohort))
+        return gathered.reply()
+
+    # --- one by one
+
+    def _answers(self, ask: Ask, visits: list[Asked], staleness: int) -> Iterator[Answer]:
+        """See `SequentialExecutor`."""
+        errands, given = self._jobs(visits), dict[int, object]()
+        keeps = ask.rule.grows
+        with self._turn(ask, None, errands) as (turn, outgoing):
+            for event in turn.events():
+                match event:
+                    case Settled(_, errand, said, value):
+                        given[errand.position] = (
+                            said if isinstance(said, ChildDied) else _given(said, value, keeps=keeps)
+                        )
+                    case Over(member, head):
+                        self._note(ask.work, member, head, outgoing)
+                while errands and errands[0].position in given:
+                    errand = errands.pop(0)
+                    client = errand.visit.client
+                    yield Answer(client, given.pop(errand.position), self._visits.held(client), staleness)
+
+    # --- both
+
+    def _jobs(self, visits: Iterable[Asked]) -> list[Errand]:
+        return [Errand(at, visit, 1.0 + (self._visits.held(visit.client) or 0)) for at, visit in enumerate(visits)]
+
+    @contextmanager
+    def _turn(
+        self, ask: Ask, rule: AggregationRule[Any] | None, errands: Sequence[Errand]
+    ) -> Iterator[tuple[Turn, Outgoing]]:
+        """What carries one ask out."""
+        self._crew.begin()
+        manning, summed = self._crew.manning, rule is not None
+        heavy = not summed and sum(leaf.nbytes for leaf in ask.broadcast.values()) > HEAVY
+        alone = heavy or bool(self._crew.once)
+        handing = Handing(errands, manning.processes, 1 if alone else manning.largest)
+        lends = manning.fresh or not self._needless.get(ask.work, False)
+        outgoing = Outgoing(self._crew, ask, rule, self._visits, self._seed, lends=lends)
+        try:
+            yield Turn(self._crew, outgoing, handing, summed=summed, ahead=1 if alone else AHEAD), outgoing
+        finally:
+            outgoing.close()
+
+    def _note(self, work: str, member: Member, head: Mapping[str, Any], outgoing: Outgoing) -> None:
+        """How a chunk was computed, and whether its clients' examples were needed."""
+        if head["chosen"].get(work):
+            by = {each: how for each, how in self._chosen.get(work, {}).items() if each in self._crew.members}
+            self._chosen[work] = {**by, member: head["chosen"][work]}
+        if head["missed"]:
+            outgoing.lends = True
+            self._needless[work] = False
+        elif outgoing.lends:
+            self._needless.setdefault(work, not head["looked"])
+            self._needless[work] &= not head["looked"]
+
+
+def _gathered(ask: Ask, letter: Letter) -> Gathered:
+    """A worker's partial sum."""
+    gathered = Gathered(ask)
+    gathered.accumulator, gathered.metrics = letter.value
+    gathered.updates = letter.head["updates"]
+    return gathered
+
+
+def _outcome(said: Sequence[Any]) -> Outcome:
+    """An outcome as a worker tells it."""
+    status, why, weight, metrics, cause = said
+    measured = Metrics() if metrics is None else Metrics.from_json(metrics)
+    return Outcome(Status(status), why, weight, measured, None if cause is None else again(Told(*cause)))
+
+
+def _died(problem: ChildDied) -> Outcome:
+    """The outcome of a client over which a process ended, in the words of the sequential executor."""
+    return Outcome(Status.FAILED, f"{type(problem).__name__}: {problem.line}", cause=problem)
+
+
+def _given(said: Any, value: Any, *, keeps: bool) -> object:
+    """What a client's work gave in a worker, or an exception that says what it raised."""
+    if said is not None:
+        return again(Told(*said))
+    weight, leaves, metrics, state = value
+    # Views of shared memory keep it, and a descriptor.
+    tree = {name: np.array(leaf) for name, leaf in leaves.items()} if keeps else leaves
+    return Update(tree, weight, metrics, _copied(state))
+
+
+def _copied(tree: Tree | None) -> Tree | None:
+    """A tree in this process' own memory."""
+    return None if tree is None else {name: np.array(leaf) for name, leaf in tree.items()}
