@@ -127,6 +127,7 @@ from .training.schedules import ExponentialDecay as ExponentialDecay
 from .training.schedules import Warmup as Warmup
 from .training.sklearn import SklearnTraining as SklearnTraining
 from .training.standardising import Standardiser as Standardiser
+from .training.steps import ClientSteps as ClientSteps
 from .training.tasks.task import task as task
 from .training.tasks.work import Tasks as Tasks
 

@@ -137,6 +137,8 @@ def _simulate(
     if out is not None:
         done.download(out)
         console.print(f"wrote model.safetensors and history.json to {out}", soft_wrap=True)
+    seconds = sum(entry.seconds for entry in done.history.entries)
+    console.print(f"{done.history.rounds} rounds in {seconds:.1f} s")
     if as_json:
         typer.echo(json.dumps(document(done.history), indent=1, allow_nan=False))
     else:

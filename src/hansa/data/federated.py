@@ -24,7 +24,7 @@ from hansa.data.partition import Partitioner
 from hansa.data.recent import Recent
 from hansa.data.schema import Schema, check, schema_of
 from hansa.data.split import Split
-from hansa.data.stores import folder, sqlite, written
+from hansa.data.stores import folder
 from hansa.data.stores.arrays import central, owned
 from hansa.data.stores.generated import Generated, Generator
 from hansa.data.stores.huggingface import HuggingFace
@@ -132,6 +132,8 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
         Raises:
             DataError: there is no such file, or it is another one.
         """
+        from hansa.data.stores import sqlite
+
         file = sqlite.SqliteFile(Path(path))
         train, test = sqlite.Sqlite(file, "train"), sqlite.Sqlite(file, "test")
         data = cls(train, test, schema=sqlite.schema_in(file) if schema is None else schema)
@@ -208,6 +210,8 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
             DataError: a client has no examples, or not as the schema says, or a column holds text.
             StoreError: the file cannot be written.
         """
+        from hansa.data.stores import written
+
         written.write(Path(path), self.clients, self.shard, self.schema)
         return Path(path)
 

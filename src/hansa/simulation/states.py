@@ -14,12 +14,14 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from hansa.core import tree
 from hansa.core.population import ClientId
-from hansa.core.tree import Tree
-from hansa.simulation.states_file import StatesFile, copied
+from hansa.core.tree import Array, Tree
+
+if TYPE_CHECKING:
+    from hansa.simulation.states_file import StatesFile
 
 BUDGET = 64 * 2**20
 """Bytes of states that are kept in memory."""
@@ -51,7 +53,7 @@ class ClientStates(MutableMapping[ClientId, Tree]):
         self._file: StatesFile | None = None
         self._views: list[weakref.ref[StatesView]] = []
         if path is not None:
-            self._file, self._small = StatesFile(str(path)), None
+            self._file, self._small = _file(str(path)), None
 
     # --- the mapping
 
@@ -68,11 +70,11 @@ class ClientStates(MutableMapping[ClientId, Tree]):
             if self._small is None:
                 self._held[client] = state
                 return
-            kept = copied(state)
+            kept = _copied(state)
             self._bytes += _size(kept) - _size(self._small.get(client))
             self._small[client] = kept
             if self._bytes > self._budget:
-                self._file = StatesFile("", self._small)
+                self._file = _file("", self._small)
                 self._small = None  # last, so that a state is in one of the two whenever this is interrupted
 
     def __delitem__(self, client: ClientId) -> None:
@@ -180,3 +182,19 @@ class StatesView(Mapping[ClientId, Tree]):
 
 def _size(state: Tree | None) -> int:
     return 0 if state is None else OVERHEAD * (1 + len(state)) + sum(leaf.nbytes for leaf in state.values())
+
+
+def _file(path: str, first: Mapping[ClientId, Tree] | None = None) -> StatesFile:
+    """A file for states; SQLite is loaded only for it."""
+    from hansa.simulation.states_file import StatesFile
+
+    return StatesFile(path, first)
+
+
+def _copied(state: Tree) -> Tree:
+    """A copy as it would come out of a file; of what no file holds, Python's objects, just a copy."""
+    return {name: _copy(leaf) for name, leaf in sorted(state.items())}
+
+
+def _copy(leaf: Array) -> Array:
+    return leaf.copy() if leaf.dtype.hasobject or not leaf.dtype.itemsize else tree.aligned_copy(leaf)

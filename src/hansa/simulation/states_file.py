@@ -13,7 +13,7 @@ from typing import Any
 
 from hansa.core import tree
 from hansa.core.population import ClientId
-from hansa.core.tree import Array, Tree
+from hansa.core.tree import Tree
 from hansa.errors import DiskFull, InputError, StoreError
 from hansa.protocol import codec
 
@@ -24,15 +24,6 @@ _CACHE = 8 * 2**10
 """KiB of the file that SQLite keeps in memory."""
 
 _PAGE = 256
-
-
-def copied(state: Tree) -> Tree:
-    """A copy as it would come out of a file; of what no file holds, Python's objects, just a copy."""
-    return {name: _copy(leaf) for name, leaf in sorted(state.items())}
-
-
-def _copy(leaf: Array) -> Array:
-    return leaf.copy() if leaf.dtype.hasobject or not leaf.dtype.itemsize else tree.aligned_copy(leaf)
 
 
 class StatesFile(MutableMapping[ClientId, Tree]):
@@ -103,7 +94,7 @@ class StatesFile(MutableMapping[ClientId, Tree]):
                 self._count += self._changed("INSERT INTO states (client, state) VALUES (?, ?)", client, encoded)
             self._odd.pop(client, None)
             if encoded is None:
-                self._odd[client] = copied(state)
+                self._odd[client] = {name: state[name].copy() for name in sorted(state)}
 
     def __delitem__(self, client: ClientId) -> None:
         with self._lock:
