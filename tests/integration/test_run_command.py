@@ -83,7 +83,8 @@ def test_people_see_a_line_for_every_step_and_the_models_hash(shell: Shell, file
     file.write_text(GOOD)
     ended = shell.hansa("run", file)
     assert (ended.code, ended.err) == (0, "")
-    *steps, last = ended.out.splitlines()
+    *steps, took, last = ended.out.splitlines()
+    assert re.fullmatch(r"3 rounds in \d+\.\d s", took)
     assert [tuple(line.split()[:3]) for line in steps] == [
         ("round", "0", "evaluate"),
         *((("round", str(number), work)) for number in (1, 2, 3) for work in ("train", "evaluate")),

@@ -270,7 +270,8 @@ def test_the_rounded_sum_is_close_to_the_exact_one(updates: list[Update]) -> Non
         part = RoundedSum(size, dtype)
         part.add(update.tree["w"], update.weight)
         halves.merge(part)
-    magnitude = sum(abs(update.tree["w"].astype(np.float64)) * update.weight for update in updates)
+    terms = [abs(update.tree["w"].astype(np.float64)) * update.weight for update in updates]
+    magnitude = np.sum(terms, axis=0)
     unit = np.finfo(rounded.total().dtype)
     allowed = float(unit.eps) * (len(updates) + 1) * magnitude + float(unit.tiny)
     within = magnitude < float(unit.max) / 4

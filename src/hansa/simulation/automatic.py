@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WORTH = 3.0
 """Seconds that asks must have taken before others are started: about what starting them costs."""
 
+HEAVY = 32 << 20
+"""Bytes of a broadcast beyond which every further process costs more memory than it is worth."""
+
 JUDGED = 3
 """After so many asks of one work it is seen whether they are quicker."""
 
@@ -87,7 +90,7 @@ class Automatic:
         if self._here is None:
             self._before[ask.work] = each
             self._spent += seconds
-            if self._spent > WORTH and not self._why and len(ask.cohort) >= self._workers:
+            if self._spent > WORTH and not self._why and len(ask.cohort) >= self._workers and not _is_heavy(ask):
                 self._go()
         elif not self._why:
             times = self._after.setdefault(ask.work, [])
@@ -114,3 +117,7 @@ class Automatic:
         taker.answered = giver.answered
         self._now = taker
         return giver
+
+
+def _is_heavy(ask: Ask) -> bool:
+    return sum(leaf.nbytes for leaf in ask.broadcast.values()) > HEAVY

@@ -35,7 +35,8 @@ def check_executor(make_executor: MakeExecutor) -> None:
     """Check that an executor carries asks out as the port promises.
 
     Args:
-        make_executor: makes a fresh executor of works, data and a seed. The works pickle.
+        make_executor: makes a fresh executor of works, data and a seed. The works are `WORKS`, which other processes find
+            as "hansa.testing.executors:WORKS"; they pickle as well.
 
     Raises:
         AssertionError: a law is broken; the message says which.

@@ -28,7 +28,7 @@ from hansa.core.metrics import ConfusionMatrix, Mean, Metrics, Sum
 from hansa.core.population import Population
 from hansa.core.tree import Tree
 from hansa.errors import InputError
-from hansa.experiment.files import load_experiment
+from hansa.experiment.files import RUN_NAME, load_experiment
 from hansa.experiment.snapshot import DEEPEST, Snapshot, freeze, thaw
 from hansa.models import NumpyMLP
 from hansa.protocol import codec
@@ -485,3 +485,33 @@ def test_a_missing_tree_is_an_input_error() -> None:
     for fewer in ([], trees[:1], trees[1:], trees[::-1]):
         with pytest.raises(InputError):
             thaw(document, fewer)
+
+
+class Running:
+    """A sum that goes on."""
+
+    def __init__(self, total: Any = 0) -> None:
+        self.total = total
+
+    def parts(self) -> dict[str, Any]:
+        return {"total": self.total}
+
+    @classmethod
+    def of_parts(cls, **parts: Any) -> Running:
+        return cls(**parts)
+
+
+def test_what_changes_is_kept_by_its_parts() -> None:
+    found = back([Running(np.arange(3)), Running(Running(2))])
+    assert found[0].total.tolist() == [0, 1, 2]
+    assert found[1].total.total == 2
+    with pytest.raises(InputError, match="Inner is not made of parts"):
+        thaw({"format": 1, "state": {"$": "parted", "type": f"{__name__}:Inner", "of": {"$": "dict", "items": []}}}, ())
+
+
+def test_a_script_s_own_classes_are_the_experiment_file_s() -> None:
+    snapshot = freeze(Inner(3), {"Inner": Inner}, own=__name__)
+    assert snapshot.document["state"]["type"] == f"{RUN_NAME}:Inner"
+    assert thaw(snapshot.document, snapshot.trees, {"Inner": Inner}) == Inner(3)
+    with pytest.raises(InputError, match=f"there is no class {RUN_NAME}:Inner"):
+        freeze(Inner(3), {}, own=__name__)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from hansa.core.ask import Ask, Reply
@@ -108,6 +110,15 @@ def test_a_cohort_smaller_than_the_workers_stays(clock: list[float]) -> None:
     here, there = Double("here", 5.0, clock), Double("there", 1.0, clock)
     executor, opened = moving(here, there)
     run(executor, 5, ("a",))
+    assert opened == []
+
+
+def test_a_large_model_stays(clock: list[float]) -> None:
+    here, there = Double("here", 5.0, clock), Double("there", 1.0, clock)
+    executor, opened = moving(here, there)
+    large = {"w": np.broadcast_to(np.float32(0), (9_000_000,))}
+    for round_ in (1, 2, 3):
+        executor.execute(replace(ask(round_), broadcast=large))
     assert opened == []
 
 

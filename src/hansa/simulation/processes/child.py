@@ -20,7 +20,7 @@ from hansa.simulation.processes.lifeline import tie
 from hansa.simulation.processes.memory import Shared
 from hansa.simulation.processes.nursery import Bound, Nursery, cannot_fork
 from hansa.simulation.processes.origin import Found, Origin
-from hansa.simulation.processes.post import Sealed, received
+from hansa.simulation.processes.post import Parcel, received
 from hansa.simulation.processes.progress import SIZE, Progress
 from hansa.simulation.processes.worker import Worker
 from hansa.simulation.station import FusedStation, PlainStation, Station
@@ -120,7 +120,7 @@ def _station(orders: Orders, found: Found, end: socket.socket, letters: Letters)
 
 
 def _send(end: socket.socket, written: Written) -> None:
-    sealed = Sealed.of(written)
+    sealed = Parcel.of(written)
     try:
         sealed.send(end)
     finally:

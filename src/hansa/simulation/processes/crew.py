@@ -18,7 +18,7 @@ from hansa.simulation.processes.lending import Lending
 from hansa.simulation.processes.letters import Letter, Letters
 from hansa.simulation.processes.origin import Origin
 from hansa.simulation.processes.port import Manning
-from hansa.simulation.processes.post import Sealed
+from hansa.simulation.processes.post import Parcel
 from hansa.simulation.processes.process import Process
 
 
@@ -43,16 +43,16 @@ class ProcessCrew:
         self.manning, self.once = manning, ""
         self.letters = Letters(origin.names, origin.own)
         letters = self.letters
-        self.lending = Lending(origin, lambda letter: Sealed.of(letters.written(letter)))
+        self.lending = Lending(origin, lambda letter: Parcel.of(letters.written(letter)))
         self.members: list[Process] = []
         self._origin, self._poll = origin, select.poll()
         self._of: dict[int, Process] = {}
         weakref.finalize(self, _close, self.members, self.lending)
         self.man()
 
-    def sealed(self, letter: Letter) -> Sealed:
+    def sealed(self, letter: Letter) -> Parcel:
         """A letter in memory that all of them can be sent."""
-        return Sealed.of(self.letters.written(letter))
+        return Parcel.of(self.letters.written(letter))
 
     def man(self) -> None:
         """Start the processes that are lacking."""

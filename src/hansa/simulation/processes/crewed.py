@@ -28,15 +28,12 @@ from hansa.simulation.intake import Answer
 from hansa.simulation.processes.failures import Told, again
 from hansa.simulation.processes.handing import Errand, Handing
 from hansa.simulation.processes.letters import Letter
-from hansa.simulation.processes.outgoing import Outgoing
+from hansa.simulation.processes.outgoing import Outgoing, is_heavy
 from hansa.simulation.processes.port import Crew, Member
 from hansa.simulation.processes.reduction import merges_exactly
 from hansa.simulation.processes.turn import AHEAD, Lost, Over, Partial, Refused, Settled, Turn
 from hansa.simulation.sequential import SequentialExecutor
 from hansa.simulation.visits import Asked
-
-HEAVY = 32 << 20
-"""Bytes of a broadcast from which single updates are sent no faster than they are taken."""
 
 
 class CrewExecutor(SequentialExecutor):
@@ -173,13 +170,18 @@ class CrewExecutor(SequentialExecutor):
         """What carries one ask out."""
         self._crew.begin()
         manning, summed = self._crew.manning, rule is not None
-        heavy = not summed and sum(leaf.nbytes for leaf in ask.broadcast.values()) > HEAVY
-        alone = heavy or bool(self._crew.once)
+        # Where updates come one by one and are large, no more are computed than are taken.
+        alone = (not summed and is_heavy(ask.broadcast)) or bool(self._crew.once)
         handing = Handing(errands, manning.processes, 1 if alone else manning.largest)
         lends = manning.fresh or not self._needless.get(ask.work, False)
         outgoing = Outgoing(self._crew, ask, rule, self._visits, self._seed, lends=lends)
         try:
             yield Turn(self._crew, outgoing, handing, summed=summed, ahead=1 if alone else AHEAD), outgoing
+            if is_heavy(ask.broadcast):
+                rest = self._crew.sealed(Letter("rest"))
+                for member in self._crew.members:
+                    member.send(rest)
+                rest.close()
         finally:
             outgoing.close()
 

@@ -21,9 +21,8 @@ from hansa.data.dataset import BatchTransform
 from hansa.errors import ConfigError, InputError
 from hansa.experiment.files import RUN_NAME
 from hansa.experiment.snapshot import freeze
-from hansa.simulation.processes.letters import Letter
+from hansa.simulation.processes.letters import Letter, Sealed
 from hansa.simulation.processes.origin import Origin
-from hansa.simulation.processes.post import Sealed
 
 LARGE = 1 << 20
 """Bytes from which a data set's arrays are lent once although only one client sees them."""

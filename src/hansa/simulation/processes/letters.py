@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from hansa.core.tree import Tree
 from hansa.experiment.snapshot import Snapshot, freeze, thaw
@@ -55,6 +55,14 @@ class Written:
         memory[:_LENGTH] = len(self.text).to_bytes(_LENGTH, "little")
         memory[_LENGTH : _LENGTH + len(self.text)] = self.text
         fill(memory[aligned(_LENGTH + len(self.text)) :], self.where, self.trees)
+
+
+class Sealed(Protocol):
+    """A letter in the form in which it is sent, to one worker or to many."""
+
+    def close(self) -> None:
+        """Give its memory up; who received it keeps it."""
+        ...
 
 
 class Letters:

@@ -22,7 +22,7 @@ from hansa.errors import ChildDied, NotConnected
 from hansa.simulation.processes.ended import in_words, not_within
 from hansa.simulation.processes.failures import Told, again, told
 from hansa.simulation.processes.letters import Letter, Letters
-from hansa.simulation.processes.post import Sealed, received
+from hansa.simulation.processes.post import Parcel, received
 from hansa.simulation.station import Station
 
 DIED = "its worker process"
@@ -98,12 +98,12 @@ class Nursery:
             self._post.close()
             self._bound.lay_down()
             given = next(iter(self._station.given(work, broadcast, iter([context]))))
-            sealed = Sealed.of(self._letters.written(_letter(given)))
+            sealed = Parcel.of(self._letters.written(_letter(given)))
             sealed.send(theirs)
             status = 0
         except BaseException as problem:  # noqa: BLE001 - whatever it is, the nursery tells it
             with contextlib.suppress(BaseException):
-                Sealed.of(self._letters.written(Letter("failed", {"told": told(problem)}))).send(theirs)
+                Parcel.of(self._letters.written(Letter("failed", {"told": told(problem)}))).send(theirs)
                 status = 0
         finally:
             with contextlib.suppress(BaseException):

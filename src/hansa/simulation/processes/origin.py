@@ -119,12 +119,30 @@ class Origin:
         if sources.troubles:
             raise explained(sources.troubles, "imports would fail in a worker")
         folder = _Folder()
-        for path, content in sources.files.items():
-            file = folder.path / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
+        _lay_out(sources.files, folder.path)
         origin = cls.file(folder.path / entry.name, own, names)
         return cls(origin.target, (), own, origin.names, folder)
+
+    def contents(self) -> dict[str, bytes]:
+        """The files by path, where the works come from an experiment file: for a machine that does not have them."""
+        if self._is_attribute:
+            return {}
+        entry = Path(self.target)
+        if isinstance(self.folder, _Folder):
+            files = [each for each in self.folder.path.rglob("*") if each.is_file() and "__pycache__" not in each.parts]
+            return {each.relative_to(self.folder.path).as_posix(): each.read_bytes() for each in files}
+        return gather(entry.parent, [entry], Installed.here().has).files
+
+    @classmethod
+    def unpacked(cls, name: str, contents: Mapping[str, bytes]) -> Origin:
+        """The origin of `contents` on another machine; `name` is the experiment file's."""
+        folder = _Folder()
+        _lay_out(contents, folder.path)
+        return cls(str(folder.path / name), folder=folder)
+
+    @property
+    def _is_attribute(self) -> bool:
+        return ":" in self.target and not Path(self.target).is_file()
 
     @contextmanager
     def found(self) -> Iterator[Found]:
@@ -133,7 +151,7 @@ class Origin:
         Raises:
             HansaError: there are none, or loading them raises.
         """
-        if ":" not in self.target or Path(self.target).is_file():
+        if not self._is_attribute:
             file = load_experiment(Path(self.target))
             with file.importing():
                 yield Found(file.experiment.plan.works, file.names)
@@ -147,3 +165,10 @@ class Origin:
         if not isinstance(works, Mapping):
             raise ExperimentFileError(f"{self.target} is no mapping of works, but {type(works).__name__}")
         yield Found(works, {})
+
+
+def _lay_out(contents: Mapping[str, bytes], folder: Path) -> None:
+    for path, content in contents.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)

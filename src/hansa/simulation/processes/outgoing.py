@@ -16,12 +16,21 @@ from hansa.data import ClientDataset
 from hansa.errors import ConfigError
 from hansa.simulation.processes.failures import told
 from hansa.simulation.processes.handing import Errand
-from hansa.simulation.processes.letters import Letter
-from hansa.simulation.processes.port import Crew, Sealed
+from hansa.simulation.processes.letters import Letter, Sealed
+from hansa.simulation.processes.port import Crew
 from hansa.simulation.visits import Visits
 
 MOST = 8 << 20
 """Bytes of clients' own examples after which a chunk is full."""
+
+
+HEAVY = 32 << 20
+"""Bytes of a broadcast from which memory matters more than time: whatever can be given back at once is."""
+
+
+def is_heavy(broadcast: Tree) -> bool:
+    """Whether a broadcast is so large that not many of its size should be there at once."""
+    return sum(leaf.nbytes for leaf in broadcast.values()) > HEAVY
 
 
 class Outgoing:
@@ -50,6 +59,7 @@ class Outgoing:
             "seed": seed,
             "device": crew.manning.device,
             "summed": rule is not None,
+            "heavy": is_heavy(ask.broadcast),
             "form": "broadcast" if ask.form is ask.broadcast else "own",
         }
         trees = [ask.broadcast]

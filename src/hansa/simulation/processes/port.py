@@ -13,7 +13,7 @@ from hansa.errors import ConfigError
 from hansa.experiment.reference import Mode
 from hansa.simulation.processes.handing import LARGEST
 from hansa.simulation.processes.lending import Lending
-from hansa.simulation.processes.letters import Letter
+from hansa.simulation.processes.letters import Letter, Sealed
 from hansa.simulation.processes.progress import At
 
 
@@ -60,14 +60,6 @@ class Manning:
         if self.max_concurrent is None:
             return LARGEST
         return max(1, min(LARGEST, self.max_concurrent // self.processes))
-
-
-class Sealed(Protocol):
-    """A letter in the form in which it is sent, to one member or to many."""
-
-    def close(self) -> None:
-        """Give its memory up; who received it keeps it."""
-        ...
 
 
 class Member(Protocol):

@@ -26,7 +26,7 @@ _FRAME = struct.Struct("<QB")
 
 
 @dataclass(frozen=True)
-class Sealed:
+class Parcel:
     """A letter in the form in which it is sent, to one worker or to many; to be closed.
 
     Attributes:
@@ -38,7 +38,7 @@ class Sealed:
     shared: Shared | None
 
     @classmethod
-    def of(cls, written: Written) -> Sealed:
+    def of(cls, written: Written) -> Parcel:
         """A written letter: the one copy that is made of its arrays."""
         if written.size <= INLINE:
             content = bytearray(written.size)

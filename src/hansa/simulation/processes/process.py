@@ -19,7 +19,7 @@ from hansa.experiment.reference import ONE_THREAD
 from hansa.simulation.processes.child import Orders
 from hansa.simulation.processes.ended import in_words
 from hansa.simulation.processes.memory import Shared
-from hansa.simulation.processes.post import Sealed, received
+from hansa.simulation.processes.post import Parcel, received
 from hansa.simulation.processes.printed import Printed
 from hansa.simulation.processes.progress import SIZE, At, Progress
 
@@ -103,7 +103,7 @@ class Process:
         self._printed.finish(_PATIENCE)
         return self._printed.last.strip()
 
-    def send(self, sealed: Sealed) -> None:
+    def send(self, sealed: Parcel) -> None:
         """Send a letter; where it is dead, that is seen when one waits for it."""
         with contextlib.suppress(OSError):
             sealed.send(self._end)

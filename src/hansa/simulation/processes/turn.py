@@ -14,9 +14,9 @@ from typing import Any
 from hansa.errors import ChildDied
 from hansa.simulation.processes.ended import not_within
 from hansa.simulation.processes.handing import Errand, Handing
-from hansa.simulation.processes.letters import Letter
+from hansa.simulation.processes.letters import Letter, Sealed
 from hansa.simulation.processes.outgoing import Outgoing
-from hansa.simulation.processes.port import Crew, Member, Sealed
+from hansa.simulation.processes.port import Crew, Member
 
 AHEAD = 2
 """A process is given its next chunk while it computes one."""

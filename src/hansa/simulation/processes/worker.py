@@ -20,6 +20,7 @@ from hansa.simulation.intake import Answer, Intake
 from hansa.simulation.processes.failures import Told, told
 from hansa.simulation.processes.letters import Letter, Letters, Written
 from hansa.simulation.processes.library import Lent, Library, NotLent
+from hansa.simulation.processes.memory import give_back_heap
 from hansa.simulation.processes.progress import Progress
 from hansa.simulation.station import Station
 
@@ -91,11 +92,20 @@ class Worker:
                 with self._threads.held():
                     yield from self._visits(letter)
             case "close":
+                if self._is_heavy:
+                    give_back_heap()
                 yield self._partial()
+            case "rest":
+                self._asked = None
+                give_back_heap()
 
     def refused(self, why: str) -> Written:
         """A reply: something cannot cross between processes."""
         return self._letters.written(Letter("refused", {"why": why}))
+
+    @property
+    def _is_heavy(self) -> bool:
+        return self._asked is not None and self._asked.head["heavy"]
 
     def _open(self, letter: Letter) -> None:
         """A new ask; the one before it, and its broadcast, are forgotten."""
@@ -127,11 +137,13 @@ class Worker:
                 answer = Answer(entry[0], next(given), entry[2], 0)
             except NotLent:
                 missed = True
-            if missed or shard.missed:  # a work that caught it has computed something else than it should
+                break
+            if shard.missed:  # a work that caught it has computed something else than it should
                 missed = True
                 break
             progress.end()
             self._take(asked, answer, answers)
+            del answer  # nothing holds an update while the next is computed
             if answers.size > REPLY:
                 yield from self._written(answers)
                 answers = _Answers()

@@ -19,7 +19,7 @@ from hansa.simulation.processes.lending import Lending
 from hansa.simulation.processes.letters import Letter, Letters
 from hansa.simulation.processes.library import Lent, Library, NotLent
 from hansa.simulation.processes.origin import Origin
-from hansa.simulation.processes.post import Sealed
+from hansa.simulation.processes.post import Parcel
 
 
 def halved(batch: Batch) -> Batch:
@@ -33,13 +33,13 @@ class Pair:
         self.letters, self.library, self.sent = Letters({}), Library({}), list[str]()
         self.lending = Lending(Origin.attribute("nothing:WORKS"), self._sealed)
 
-    def _sealed(self, letter: Letter) -> Sealed:
+    def _sealed(self, letter: Letter) -> Parcel:
         written = self.letters.written(letter)
         memory = bytearray(written.size)
         written.put(memoryview(memory))
         self.library.take(self.letters.read(memoryview(memory)))
         self.sent.append(letter.kind)
-        return Sealed(b"", None)
+        return Parcel(b"", None)
 
     def lent(self, dataset: ClientDataset) -> ClientDataset:
         trees: list[Tree] = []

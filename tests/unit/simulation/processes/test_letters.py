@@ -21,7 +21,7 @@ from hansa.errors import InputError, NotConnected
 from hansa.rules import Both, Collect, WeightedMean
 from hansa.simulation.processes.layout import fill, laid, views
 from hansa.simulation.processes.letters import Letter, Letters
-from hansa.simulation.processes.post import INLINE, Sealed, received
+from hansa.simulation.processes.post import INLINE, Parcel, received
 
 DTYPES = st.sampled_from(
     ["f4", ">f8", "i8", "u1", "?", "c16", "U3", "M8[ns]", ml_dtypes.bfloat16, ml_dtypes.float8_e5m2]
@@ -74,7 +74,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def through(letter: Letter, ends: tuple[socket.socket, socket.socket]) -> Letter:
     letters = Letters({})
-    sealed = Sealed.of(letters.written(letter))
+    sealed = Parcel.of(letters.written(letter))
     sealed.send(ends[0])
     sealed.close()
     memory = received(ends[1])

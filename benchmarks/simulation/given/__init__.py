@@ -1,0 +1,1 @@
+"""What a user of the workloads writes: networks, and experiment files that name them."""
