@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WORTH = 3.0
 """Seconds that asks must have taken before others are started: about what starting them costs."""
 
+LEAST = 5e-4
+"""Seconds of a client's work that are worth sending it to another process."""
+
 HEAVY = 32 << 20
 """Bytes of a broadcast beyond which every further process costs more memory than it is worth."""
 
@@ -90,7 +93,8 @@ class Automatic:
         if self._here is None:
             self._before[ask.work] = each
             self._spent += seconds
-            if self._spent > WORTH and not self._why and len(ask.cohort) >= self._workers and not _is_heavy(ask):
+            worth = self._spent > WORTH and each > LEAST and len(ask.cohort) >= self._workers
+            if worth and not self._why and not _is_heavy(ask):
                 self._go()
         elif not self._why:
             times = self._after.setdefault(ask.work, [])

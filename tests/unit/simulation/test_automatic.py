@@ -113,6 +113,13 @@ def test_a_cohort_smaller_than_the_workers_stays(clock: list[float]) -> None:
     assert opened == []
 
 
+def test_clients_that_take_no_time_stay(clock: list[float]) -> None:
+    here, there = Double("here", 0.4, clock), Double("there", 0.1, clock)
+    executor, opened = moving(here, there)
+    run(executor, 30, tuple(map(str, range(1000))))
+    assert opened == []
+
+
 def test_a_large_model_stays(clock: list[float]) -> None:
     here, there = Double("here", 5.0, clock), Double("there", 1.0, clock)
     executor, opened = moving(here, there)

@@ -1,26 +1,35 @@
-"""Which engines there are for a training: those of its model's framework. Nothing is loaded that is not there already."""
+"""Which engines there are for a training: those of its model's framework. None is loaded before it is wanted."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from hansa.simulation.engines.engine import EngineKind
 from hansa.training import LocalTraining
 
 
-def kinds_for(training: LocalTraining) -> dict[str, EngineKind]:
-    """The engines by name, those that are likely the quickest first; none for a framework without any."""
+def kinds_for(training: LocalTraining) -> Callable[[], dict[str, EngineKind]] | None:
+    """What loads the engines by name, those that are likely the quickest first; None for a framework without any."""
     model = training.model
     if _is(model, "hansa.models.torch", "TorchModel"):
-        from hansa.simulation.engines import torch as torch_engines
-
-        return dict(torch_engines.kinds())
+        return _of_torch
     if _is(model, "hansa.models.jax", "JaxModel") or _is(model, "hansa.models.flax", "FlaxModel"):
-        from hansa.simulation.engines import jax as jax_engines
+        return _of_jax
+    return None
 
-        return dict(jax_engines.kinds())
-    return {}
+
+def _of_torch() -> dict[str, EngineKind]:
+    from hansa.simulation.engines import torch
+
+    return dict(torch.kinds())
+
+
+def _of_jax() -> dict[str, EngineKind]:
+    from hansa.simulation.engines import jax
+
+    return dict(jax.kinds())
 
 
 def _is(model: object, module: str, kind: str) -> bool:

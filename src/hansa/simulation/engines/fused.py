@@ -6,8 +6,9 @@ raises is nobody's outcome; those clients are trained again by the definition. T
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 from hansa.core.tree import Tree
@@ -38,11 +39,12 @@ def fused(work: Work, mode: Mode, device: str, engine: str | None) -> Fused | No
     if not isinstance(training, LocalTraining) or engine == PLAIN:
         return None
     kinds = kinds_for(training)
-    if engine is not None:
-        if engine not in kinds:
-            raise UnknownName.among("engine", engine, [PLAIN, *kinds])
-        kinds = {engine: kinds[engine]}
-    return Fused(work, training, kinds, mode, device, pinned=engine is not None) if kinds else None
+    if engine is None:
+        return None if kinds is None else Fused(work, training, kinds, mode, device, pinned=False)
+    there = {} if kinds is None else kinds()
+    if engine not in there:
+        raise UnknownName.among("engine", engine, [PLAIN, *there])
+    return Fused(work, training, lambda: {engine: there[engine]}, mode, device, pinned=True)
 
 
 class Fused:
@@ -56,7 +58,7 @@ class Fused:
         self,
         work: Work,
         training: LocalTraining,
-        kinds: dict[str, EngineKind],
+        kinds: Callable[[], dict[str, EngineKind]],
         mode: Mode,
         device: str,
         *,
@@ -65,14 +67,14 @@ class Fused:
         self._work, self._training, self._kinds, self._pinned = work, training, kinds, pinned
         self._mode, self._device = mode, device
         self._engine: Engine | None = None
-        self._settled, self._spent = False, 0.0
+        self._settled, self._quickest, self._worked = False, math.inf, 0.0
         self.chosen = PLAIN
 
     def given(self, broadcast: Tree, contexts: Iterable[ClientContext]) -> Iterator[object]:
         """What the clients' training returns, or the exception that it raises, in the contexts' order."""
         waiting = iter(contexts)
         while not self._settled:
-            if self._pinned or self._spent > PATIENCE:
+            if self._pinned or self._worked > PATIENCE:
                 first = list(islice(waiting, MOST))
                 if not first:
                     return
@@ -83,9 +85,15 @@ class Fused:
                 return
             began = time.perf_counter()
             yield self._defined(broadcast, context)
-            self._spent += time.perf_counter() - began
+            self._note(time.perf_counter() - began)
         yield from self._by_engine(broadcast, waiting)
         yield from (self._defined(broadcast, context) for context in waiting)
+
+    def _note(self, seconds: float) -> None:
+        """One client more by the definition; of the first one nothing is learnt but how long it takes to load and compile."""
+        if self._quickest < math.inf:
+            self._worked += min(self._quickest, seconds)
+        self._quickest = min(self._quickest, seconds)
 
     def _by_engine(self, broadcast: Tree, waiting: Iterator[ClientContext]) -> Iterator[object]:
         """As long as there is an engine."""
@@ -123,14 +131,16 @@ class Fused:
         if not usable:
             self._settled = False
             return
-        memory = Remembered(self._training, broadcast, self._mode, self._device)
+        kinds, memory = self._kinds(), Remembered(self._training, broadcast, self._mode, self._device)
         named = None if self._pinned else memory.engine
-        candidates = {named: self._kinds[named]} if named in self._kinds else self._kinds
+        if named == PLAIN:
+            return
+        candidates = {named: kinds[named]} if named in kinds else kinds
         trial = tried(self._training, candidates, self._mode, self._device, broadcast, usable, pinned=self._pinned)
-        if trial.engine is None and named in self._kinds:  # what was good once is not any more
-            trial = tried(self._training, self._kinds, self._mode, self._device, broadcast, usable)
+        if trial.engine is None and named in kinds:  # what was good once is not any more
+            trial = tried(self._training, kinds, self._mode, self._device, broadcast, usable)
         if self._pinned and trial.engine is None:
-            raise CannotFuse(f"the engine {next(iter(self._kinds))!r} cannot be used here: {trial.why}")
+            raise CannotFuse(f"the engine {next(iter(kinds))!r} cannot be used here: {trial.why}")
         self._engine = trial.engine
         self.chosen = trial.engine.name if trial.engine else f"{PLAIN}: {trial.why}" if trial.why else PLAIN
         if not self._pinned:

@@ -28,7 +28,7 @@ class Remembered:
     def __init__(self, training: LocalTraining, params: Tree, mode: Mode, device: str) -> None:
         shapes = {name: (str(leaf.dtype), leaf.shape) for name, leaf in params.items()}
         model = f"{type(training.model).__module__}.{type(training.model).__qualname__}"
-        machine = (platform.machine(), platform.processor(), os.cpu_count(), _processor())
+        machine = (platform.machine(), os.cpu_count(), os.environ.get("OMP_NUM_THREADS"), _processor())
         how = (training.batch_size, repr(training.optimizer), type(training.gradient).__name__, mode, device)
         named = repr((model, shapes, how, machine, [_version(package) for package in _PACKAGES]))
         self._key = hashlib.sha256(named.encode()).hexdigest()[:32]

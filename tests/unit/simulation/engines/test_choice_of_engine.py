@@ -141,7 +141,7 @@ def fused(
 ) -> Fused:
     kinds: dict[str, EngineKind] = {engine.name: engine.kind for engine in engines}
     kinds |= also or {}
-    return Fused(TRAINING, TRAINING, kinds, mode, "cpu", pinned=pinned)
+    return Fused(TRAINING, TRAINING, lambda: kinds, mode, "cpu", pinned=pinned)
 
 
 def trees(given: Sequence[object]) -> list[Tree]:
@@ -161,12 +161,12 @@ def test_nothing_is_tried_in_a_short_run(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_long_run_goes_on_with_the_engine_and_remembers_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_room, "PATIENCE", 0.0)
+    monkeypatch.setattr(fused_room, "PATIENCE", -1.0)
     engine = Double("quick")
     work = fused(engine)
     given = trees(list(work.given(BROADCAST, iter(CONTEXTS))))
     assert work.chosen == "quick"
-    assert engine.seen[-2:] == [("1", "2", "3"), ("4", "5")]  # the first client was the definition's, before any trial
+    assert engine.seen[-2:] == [("0", "1", "2"), ("3", "4", "5")]
     assert [sorted(each) for each in given] == [sorted(BROADCAST)] * len(CONTEXTS)
     other = Double("never tried")
     again = fused(other, Double("quick"))
@@ -176,7 +176,7 @@ def test_a_long_run_goes_on_with_the_engine_and_remembers_it(monkeypatch: pytest
 
 
 def test_what_was_remembered_and_is_not_right_any_more_is_tried_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_room, "PATIENCE", 0.0)
+    monkeypatch.setattr(fused_room, "PATIENCE", -1.0)
     list(fused(Double("quick")).given(BROADCAST, iter(CONTEXTS)))
     work = fused(Double("quick", doubled, exact=False), Double("other"))
     list(work.given(BROADCAST, iter(CONTEXTS)))
@@ -184,7 +184,7 @@ def test_what_was_remembered_and_is_not_right_any_more_is_tried_anew(monkeypatch
 
 
 def test_a_damaged_memory_costs_a_trial_and_nothing_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(fused_room, "PATIENCE", 0.0)
+    monkeypatch.setattr(fused_room, "PATIENCE", -1.0)
     (tmp_path / "engines.json").write_text("[1, 2")
     work = fused(Double("quick"))
     list(work.given(BROADCAST, iter(CONTEXTS)))
@@ -192,7 +192,7 @@ def test_a_damaged_memory_costs_a_trial_and_nothing_else(monkeypatch: pytest.Mon
 
 
 def test_clients_whose_engine_fails_are_trained_by_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_room, "PATIENCE", 0.0)
+    monkeypatch.setattr(fused_room, "PATIENCE", -1.0)
     engine = Double("quick", chunk=2, fails=("4",))
     given = list(fused(engine).given(BROADCAST, iter(CONTEXTS)))
     for found, context in zip(trees(given), CONTEXTS, strict=True):
@@ -200,7 +200,7 @@ def test_clients_whose_engine_fails_are_trained_by_the_definition(monkeypatch: p
 
 
 def test_an_engine_that_finds_out_late_that_it_cannot_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_room, "PATIENCE", 0.0)
+    monkeypatch.setattr(fused_room, "PATIENCE", -1.0)
     engine = Double("quick", chunk=2)
     work = fused(engine)
     list(work.given(BROADCAST, iter(CONTEXTS)))
@@ -215,7 +215,7 @@ def test_an_engine_that_finds_out_late_that_it_cannot_is_dropped(monkeypatch: py
 
 
 def test_a_client_without_examples_gets_the_definitions_error_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_room, "PATIENCE", 0.0)
+    monkeypatch.setattr(fused_room, "PATIENCE", -1.0)
     poor = replace(CONTEXTS[2], data={})
     given = list(fused(Double("quick", chunk=2)).given(BROADCAST, iter([*CONTEXTS[:2], poor, *CONTEXTS[3:]])))
     kinds = [type(each).__name__ for each in given]
