@@ -34,7 +34,7 @@ lint: .venv/dev ## format, style, types and the layers of the house
 	$(BIN)/mypy
 
 test: lint ## everything that must hold before a change lands
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 fuzz: .venv/dev ## the property tests again and again, with other examples each time (minutes)
 	for run in 1 2 3 4 5 6 7 8 9 10; do $(BIN)/pytest -q -n auto tests/properties || exit 1; done

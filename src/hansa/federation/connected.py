@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from hansa.errors import DataError
 from hansa.experiment import Experiment
 from hansa.federation.connected_run import ConnectedRun
 from hansa.federation.run import EnvoyInfo, envoys_html, watching
-from hansa.federation.source import Source, callers, packed, source_of
+from hansa.federation.source import Source, packed, source_of
 from hansa.runtime.remembered import introduced
 from hansa.runtime.user import User
 
@@ -100,7 +101,7 @@ class ConnectedFederation:
             callbacks: are told what happens; they run here.
             source: the experiment file to ship as it is, instead of what is found out.
         """
-        found = Source(Path(source)) if source is not None else source_of(experiment, callers(1))
+        found = Source(Path(source)) if source is not None else source_of(experiment, sys._getframe(1).f_globals)
         with tempfile.TemporaryDirectory(prefix="hansa-submit-") as folder:
             package, initial = packed(found, experiment, Path(folder))
             with transferring("sending the experiment", Console(stderr=True)) as sent:
@@ -115,7 +116,7 @@ class ConnectedFederation:
 
     def preview(self, experiment: Experiment, *, source: Path | str | None = None) -> dict[str, Any]:
         """What would be shipped, and who would take part: nothing is submitted."""
-        found = Source(Path(source)) if source is not None else source_of(experiment, callers(1))
+        found = Source(Path(source)) if source is not None else source_of(experiment, sys._getframe(1).f_globals)
         with tempfile.TemporaryDirectory(prefix="hansa-submit-") as folder:
             package, _ = packed(found, experiment, Path(folder))
         files = {file.path: package.contents[file.sha256].decode() for file in package.manifest.files}

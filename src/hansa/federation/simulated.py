@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from hansa.callbacks import Callback
 from hansa.callbacks.stored import Stored
@@ -20,9 +21,11 @@ from hansa.experiment.device import chosen
 from hansa.experiment.reference import Mode
 from hansa.federation.run import EnvoyInfo, envoys_html, watching
 from hansa.federation.simulated_run import SimulatedRun
-from hansa.federation.source import Source, callers, origin_of, source_of
 from hansa.simulation.choice import Auto, ExecutorChoice, Job
-from hansa.simulation.processes.origin import Origin
+
+if TYPE_CHECKING:
+    from hansa.federation.source import Source
+    from hansa.simulation.processes import Origin
 
 LABELS = "y"
 """The field whose classes are counted."""
@@ -119,8 +122,11 @@ class SimulatedFederation:
             resume: go on from there, to the same bits: `Checkpoint.resume(folder)`.
             source: the experiment's file, for executors with processes of their own, instead of what is found out.
         """
+        caller = sys._getframe(
+            1
+        ).f_globals  # the module that made the experiment, as `warnings.warn(stacklevel=2)` finds it
         name, shown = f"{experiment.name}-{len(self._runs) + 1}", watching(callbacks, wait)
-        run = SimulatedRun(name, experiment, self._job(experiment, source, callers(1)), self.executor, shown, resume)
+        run = SimulatedRun(name, experiment, self._job(experiment, source, caller), self.executor, shown, resume)
         self._runs.append(run)
         return run.begin(wait)
 
@@ -128,10 +134,11 @@ class SimulatedFederation:
         """What there is to simulate; where its source is, is found out only if somebody needs it."""
 
         def origin() -> Origin:
-            if isinstance(source, Source):
-                return origin_of(experiment, source)
-            found = source_of(experiment, names) if source is None else Source(Path(source), None)
-            return origin_of(experiment, found)
+            from hansa.federation.source import Source, origin_of, source_of
+
+            if source is None:
+                return origin_of(experiment, source_of(experiment, names))
+            return origin_of(experiment, source if isinstance(source, Source) else Source(Path(source)))
 
         device = chosen(experiment.device, (self.device,))
         return Job(experiment.plan.works, self.data, experiment.seed, self.mode, device, origin)

@@ -6,7 +6,6 @@ What is shipped to an owner is a text that they can read, never a pickled object
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,15 +37,6 @@ class Source:
     text: str | None = None
     module: str = RUN_NAME
     names: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-
-
-def callers(depth: int) -> dict[str, Any]:
-    """What the caller's module defines, as `warnings.warn(stacklevel=...)` finds it.
-
-    Args:
-        depth: how many calls above the function that calls this the caller is.
-    """
-    return sys._getframe(depth + 1).f_globals
 
 
 def source_of(experiment: Experiment, names: Mapping[str, Any]) -> Source:
