@@ -1,7 +1,7 @@
 """The floors without learning: `python -m benchmarks.simulation.floors_plain NAME KIND` is a contestant.
 
-Kinds: "loop", a bare Python loop over the clients that calls the same work as ours with what it needs (id, examples, round, as
-a context that it may keep), and takes the weighted mean;
+Kinds: "loop", a bare Python loop over the clients that calls the same work as ours with a context of its own (id, round), and
+takes the weighted mean;
 "memcpy", a copy of the model for each client of the cohort.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.simulation.contestant import Rounds, serve
 from benchmarks.simulation.given.adding import AddOne
-from benchmarks.simulation.workloads import PLAIN, Plain, own_number
+from benchmarks.simulation.workloads import PLAIN, Plain
 from hansa.core.work import ClientContext
 
 
@@ -26,7 +26,7 @@ def loop(workload: Plain) -> Rounds:
     def round_(number: int, cohort: list[int]) -> float:
         total, weights = {name: np.zeros_like(leaf) for name, leaf in model.items()}, 0.0
         for client in cohort:
-            update = work(model, ClientContext(str(client), {"train": own_number(client)["x"]}, number))
+            update = work(model, ClientContext(str(client), {}, number))
             weights += update.weight
             for name, leaf in update.tree.items():
                 total[name] += leaf * update.weight

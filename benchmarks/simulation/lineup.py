@@ -29,6 +29,8 @@ PEERED = {
 WITH_JAX = ("emnist-cnn", "mlp-100", "mlp-1000")
 AUTOGRAD, BF16, HAND, EXACT = "PyTorch", "PyTorch, bf16", "PyTorch, by hand", "PyTorch, exact"
 JAX = {"step": "JAX, a jitted step", "vmap": "JAX, vmap over 4"}
+WORKERS = "Processes(workers=2)"
+"""Where a run with nothing chosen is after some seconds; said here, so that no counted round holds the moving."""
 FAST, REFERENCE, FAST_JAX = "Hansa, PyTorch, fast", "Hansa, PyTorch, reference", "Hansa, JAX, fast"
 
 
@@ -71,7 +73,10 @@ def training(name: str, folder: Path) -> Lineup:
     """A row of the table that trains."""
     workload = WORKLOADS[name]
     prepare(workload, folder)
-    runners = [ours(FAST, workload, "torch", "fast", folder), ours(REFERENCE, workload, "torch", "reference", folder)]
+    runners = [
+        ours(FAST, workload, "torch", "fast", folder, WORKERS),
+        ours(REFERENCE, workload, "torch", "reference", folder, WORKERS),
+    ]
     floors = {AUTOGRAD: "autograd", BF16: "autograd-bf16", HAND: "hand", EXACT: "exact"}
     if workload.network == "mlp":
         del floors[BF16]  # slower
@@ -80,7 +85,7 @@ def training(name: str, folder: Path) -> Lineup:
     runners += [python(floor, "floors", workload, "floors_torch", kind, folder) for floor, kind in floors.items()]
     if name in WITH_JAX:
         kinds = ("step",) if workload.network == "cnn" else ("step", "vmap")
-        runners.append(ours(FAST_JAX, workload, "jax", "fast", folder))
+        runners.append(ours(FAST_JAX, workload, "jax", "fast", folder, WORKERS))
         runners += [python(JAX[kind], "floors", workload, "floors_jax", kind, folder) for kind in kinds]
     others = peers(workload, folder)
     bars = [

@@ -61,9 +61,9 @@ class Gathered:
         for client, update in zip(clients, updates, strict=True):
             if update.metrics:
                 metrics = metrics.merge(update.metrics)
-                same = Outcome(Status.UPDATED, "", update.weight, update.metrics)
+                same = Outcome(Status.UPDATED, "", float(update.weight), update.metrics)
             elif same.weight != update.weight or same.metrics:  # else one value serves them all
-                same = Outcome(Status.UPDATED, "", update.weight)
+                same = Outcome(Status.UPDATED, "", float(update.weight))
             outcomes[client] = same
         self.accumulator = rule.accumulate_all(self.accumulator, updates)
         self.metrics, self.updates = metrics, self.updates + len(updates)

@@ -111,7 +111,7 @@ def _are_good(answers: Sequence[Answer], form: Tree) -> bool:
         update: Any = answer.given
         if type(update) is not Update or type(update.tree) is not dict or type(update.metrics) is not Metrics:
             return False
-        if type(update.weight) is not float or not 0 <= update.weight < math.inf or update.tree.keys() != names:
+        if type(update.weight) not in (float, int) or not 0 <= update.weight < math.inf or update.tree.keys() != names:
             return False
         if answer.held is not None and update.weight > HEAVIEST * max(1, answer.held):
             return False

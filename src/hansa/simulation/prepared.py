@@ -12,12 +12,15 @@ from hansa.core.work import ClientContext
 from hansa.data.ahead import ahead
 from hansa.simulation.shard import Shard
 
+SLOW = 1e-3
+"""Seconds of reading that are worth a thread."""
+
 DEPTH = 2
 """So many clients' data wait, at most."""
 
 
 def prepared(contexts: Iterator[ClientContext]) -> Iterator[ClientContext]:
-    """The same contexts; once a work has looked at its client's data, those of the next clients are read ahead.
+    """The same contexts; once a work has looked at data that took a while to read, those of the next clients are read ahead.
 
     What reading raises is raised where a work looks.
     """
@@ -25,7 +28,7 @@ def prepared(contexts: Iterator[ClientContext]) -> Iterator[ClientContext]:
     if first is None:
         return
     yield first
-    if isinstance(first.data, Shard) and first.data.looked:
+    if isinstance(first.data, Shard) and first.data.seconds > SLOW:
         with closing(ahead(map(_read, contexts), DEPTH)) as ready:
             yield from ready
     else:

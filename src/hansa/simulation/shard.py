@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 
 from hansa.core.population import ClientId
@@ -12,13 +13,13 @@ class Shard(Mapping[str, ClientDataset]):
     """The splits of one client. Raises what `FederatedData.shard` raises, when somebody looks.
 
     Attributes:
-        looked: whether somebody did.
+        seconds: how long loading it took; 0 before somebody looked.
     """
 
-    __slots__ = ("_client", "_data", "_problem", "_splits", "looked")
+    __slots__ = ("_client", "_data", "_problem", "_splits", "seconds")
 
     def __init__(self, data: FederatedData, client: ClientId) -> None:
-        self._data, self._client, self.looked = data, client, False
+        self._data, self._client, self.seconds = data, client, 0.0
         self._splits: dict[str, ClientDataset] | None = None
         self._problem: Exception | None = None
 
@@ -30,11 +31,12 @@ class Shard(Mapping[str, ClientDataset]):
             self._problem = problem
 
     def _loaded(self) -> dict[str, ClientDataset]:
-        self.looked = True
         if self._splits is None:
             if self._problem is not None:
                 raise self._problem
+            began = time.perf_counter()
             self._splits = self._data.shard(self._client)
+            self.seconds = time.perf_counter() - began
         return self._splits
 
     def __getitem__(self, split: str) -> ClientDataset:

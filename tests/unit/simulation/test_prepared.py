@@ -48,6 +48,18 @@ def run(work: object, sensors: Sensors, cohort: range, closing: Closing = ALL) -
     return executor.execute(ask)
 
 
+@pytest.fixture(autouse=True)
+def _any_reading_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hansa.simulation.prepared.SLOW", 0.0)
+
+
+def test_what_is_read_at_once_is_read_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hansa.simulation.prepared.SLOW", 1e9)
+    sensors = Sensors()
+    run(looks, sensors, range(10, 16))
+    assert "hansa ahead" not in {thread for _, thread in sensors.made}
+
+
 def test_the_next_clients_are_read_in_a_thread_and_it_ends() -> None:
     sensors = Sensors()
     reply = run(looks, sensors, range(10, 16))
