@@ -59,7 +59,7 @@ class Gathered:
         rule: Any = self._ask.rule
         metrics, outcomes, same = self.metrics, self.outcomes, Outcome(Status.UPDATED)
         for client, update in zip(clients, updates, strict=True):
-            if update.metrics:
+            if len(update.metrics):
                 metrics = metrics.merge(update.metrics)
                 same = Outcome(Status.UPDATED, "", float(update.weight), update.metrics)
             elif same.weight != update.weight or same.metrics:  # else one value serves them all

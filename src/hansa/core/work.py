@@ -66,7 +66,7 @@ def visit_key(seed: int, client: ClientId, round_: int, work: str, occurrence: i
         work: what is asked.
         occurrence: how often the client was asked for the same work in the same round before.
     """
-    return key(seed, "client", client, round_, work, occurrence)
+    return Key(seed, ("client", client, round_, work, occurrence))
 
 
 @dataclass(frozen=True)
