@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from hansa.core.ask import Executor
 from hansa.core.work import Work
@@ -77,6 +77,11 @@ class Job:
     device: str
     origin: Callable[[], Origin]
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """What every executor is told by name; the clients' private states are new ones."""
+        return {"mode": self.mode, "device": self.device, "private": ClientStates()}
+
 
 class ExecutorChoice(Protocol):
     """How to simulate."""
@@ -92,9 +97,7 @@ class Sequential:
 
     def open(self, job: Job) -> Simulator:
         """See `ExecutorChoice`."""
-        return SequentialExecutor(
-            job.works, job.data, job.seed, mode=job.mode, device=job.device, private=ClientStates()
-        )
+        return SequentialExecutor(job.works, job.data, job.seed, **job.said)
 
 
 @dataclass(frozen=True)
@@ -110,15 +113,7 @@ class Fused:
 
     def open(self, job: Job) -> Simulator:
         """See `ExecutorChoice`."""
-        return FusedExecutor(
-            job.works,
-            job.data,
-            job.seed,
-            mode=job.mode,
-            device=job.device,
-            private=ClientStates(),
-            engine=self.engine,
-        )
+        return FusedExecutor(job.works, job.data, job.seed, engine=self.engine, **job.said)
 
 
 @dataclass(frozen=True)
@@ -160,15 +155,13 @@ class Processes:
             job.origin(),
             job.data,
             job.seed,
-            mode=job.mode,
-            device=job.device,
-            private=ClientStates(),
             engine=self.engine,
             workers=self.workers or cores(),
             isolation=self.isolation,
             max_concurrent=self.max_concurrent,
             gpu_fraction=self.gpu_fraction,
             timeout=self.timeout,
+            **job.said,
         )
 
 
@@ -196,13 +189,11 @@ class Ray:
             job.origin(),
             job.data,
             job.seed,
-            mode=job.mode,
-            device=job.device,
-            private=ClientStates(),
             engine=self.engine,
             workers=self.workers,
             address=self.address,
             gpu_fraction=self.gpu_fraction,
+            **job.said,
         )
 
 
