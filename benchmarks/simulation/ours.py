@@ -51,7 +51,7 @@ def chosen(text: str) -> Any:
 
     name, _, settings = text.rstrip(")").partition("(")
     pairs = (each.partition("=") for each in settings.split(",") if each)
-    return getattr(choice, name)(**{key.strip(): int(value) for key, _, value in pairs})
+    return getattr(choice, name)(**{key.strip(): int(value) if value.isdigit() else value for key, _, value in pairs})
 
 
 def initial(framework: str, folder: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from hansa.data.dataset import BatchTransform, ClientDataset
 from hansa.data.halves import halves
 from hansa.data.partition import Partitioner
 from hansa.data.recent import Recent
-from hansa.data.schema import Schema, check, schema_of
+from hansa.data.schema import Expected, Schema, schema_of
 from hansa.data.split import Split
 from hansa.data.stores import folder
 from hansa.data.stores.arrays import central, owned
@@ -284,12 +284,32 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
             self._schema = self._inferred()
         return self._schema
 
+    @property
+    def expected(self) -> Expected:
+        """The schema, and whose it is."""
+        schema = self.schema  # first, because it says whose it is
+        return Expected(schema, self._origin)
+
     def shard(self, client: ClientId) -> dict[str, ClientDataset]:
         """The splits that `client` holds, each checked against the schema the first time.
 
         Raises:
             UnknownName: there is no such client.
             DataError: it holds no examples in any split, or ones that are not as the schema says.
+        """
+        held = self.unchecked(client)
+        for name, dataset in held.items():
+            if (name, client) not in self._checked:
+                self.expected.check(dataset, client)
+                self._checked[name, client] = True
+        return held
+
+    def unchecked(self, client: ClientId) -> dict[str, ClientDataset]:
+        """The splits that `client` holds, for who compares them with what is `expected` elsewhere.
+
+        Raises:
+            UnknownName: there is no such client.
+            DataError: it holds no examples in any split.
         """
         named = {name: split[client] for name, split in self._splits.items() if client in split}
         if not named:
@@ -300,11 +320,6 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
             raise DataError(
                 "there are no examples in any split", where=f"client {client!r}", hint="leave this client out"
             )
-        for name, dataset in held.items():
-            if (name, client) not in self._checked:
-                schema = self.schema  # first, because it says whose it is
-                check(dataset, schema, client=client, origin=self._origin)
-                self._checked[name, client] = True
         return held
 
     def load_partition(self, id: str | int, split: str = "train") -> ClientDataset:  # noqa: A002 - the word for it

@@ -46,6 +46,18 @@ class Field:
 Schema = Mapping[str, Field]
 
 
+@dataclass(frozen=True)
+class Expected:
+    """A schema, and whose it is: "the federation's schema", or the client that it was inferred from."""
+
+    schema: Schema
+    origin: str
+
+    def check(self, dataset: ClientDataset, client: str) -> None:
+        """Raises DataError unless a client's examples are as expected; see `check`."""
+        check(dataset, self.schema, client=client, origin=self.origin)
+
+
 def schema_of(dataset: ClientDataset) -> Schema:
     """The fields of `dataset`'s transformed batches. The number of classes is not guessed: a client may lack some.
 

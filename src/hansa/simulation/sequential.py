@@ -98,6 +98,7 @@ class SequentialExecutor:
             for some in intake.take_all(answers):
                 self._visits.settle_all(some)
                 self.answered(len(gathered.outcomes), len(ask.cohort))
+        self._station.rest()
         return gathered.reply()
 
     def _answers(self, ask: Ask, visits: list[Asked], staleness: int) -> Iterator[Answer]:

@@ -26,6 +26,10 @@ class Station(Protocol):
         """What clients' works return, or the exception that they raise, in the contexts' order."""
         ...
 
+    def rest(self) -> None:
+        """Forget the broadcast that was worked from."""
+        ...
+
 
 def called(work: Work, broadcast: Tree, context: ClientContext) -> object:
     """What a client's work returns, or raises."""
@@ -47,6 +51,9 @@ class PlainStation:
         """See `Station`."""
         called_work = self._works[work]
         return (called(called_work, broadcast, context) for context in contexts)
+
+    def rest(self) -> None:
+        """Nothing is remembered."""
 
 
 class FusedStation:
@@ -73,3 +80,8 @@ class FusedStation:
         if work in self._fused:
             return self._fused[work].given(broadcast, contexts)
         return self._plain.given(work, broadcast, contexts)
+
+    def rest(self) -> None:
+        """See `Station`."""
+        for each in self._fused.values():
+            each.rest()

@@ -15,7 +15,8 @@ from hansa.core.ask import Ask, Input, Outcome, Status
 from hansa.core.population import ClientId, LazySizes, Population
 from hansa.core.tree import Tree
 from hansa.core.work import ClientContext, visit_key
-from hansa.data import FederatedData
+from hansa.data import ClientDataset, FederatedData
+from hansa.data.schema import Expected
 from hansa.simulation.intake import Answer
 from hansa.simulation.shard import Shard
 from hansa.simulation.states import ClientStates
@@ -153,6 +154,14 @@ class Visits:
             )
 
         return context
+
+    def stored(self, client: ClientId) -> tuple[dict[str, ClientDataset], Expected]:
+        """(a client's splits as they are stored, what they are to be compared with), for who works elsewhere.
+
+        Raises:
+            HansaError: as `FederatedData.shard`.
+        """
+        return self._data.unchecked(client), self._data.expected
 
     def held(self, client: ClientId) -> int | None:
         """How many examples a client announced; None where nobody knows without loading them."""

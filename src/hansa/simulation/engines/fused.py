@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 
 from hansa.core.tree import Tree
@@ -68,19 +69,22 @@ class Fused:
         self._mode, self._device = mode, device
         self._engine: Engine | None = None
         self._settled, self._quickest, self._worked = False, math.inf, 0.0
+        self._memory: Remembered | None = None
+        self._train: tuple[Tree, Trainer] | None = None
         self.chosen = PLAIN
 
     def given(self, broadcast: Tree, contexts: Iterable[ClientContext]) -> Iterator[object]:
         """What the clients' training returns, or the exception that it raises, in the contexts' order."""
         waiting = iter(contexts)
         while not self._settled:
-            if self._pinned or self._worked > PATIENCE:
-                first = list(islice(waiting, MOST))
-                if not first:
-                    return
-                self._settle(broadcast, first)
-                waiting = chain(first, waiting)
-                break
+            with self._turn(broadcast) as turn:
+                if turn:
+                    first = list(islice(waiting, MOST))
+                    if not first:
+                        return
+                    self._settle(broadcast, first)
+                    waiting = chain(first, waiting)
+                    break
             if (context := next(waiting, None)) is None:
                 return
             began = time.perf_counter()
@@ -88,6 +92,14 @@ class Fused:
             self._note(time.perf_counter() - began)
         yield from self._by_engine(broadcast, waiting)
         yield from (self._defined(broadcast, context) for context in waiting)
+
+    def _turn(self, broadcast: Tree) -> AbstractContextManager[bool]:
+        """Whether it is time to choose an engine."""
+        if self._pinned or self._worked <= PATIENCE:
+            return nullcontext(self._pinned)
+        if self._memory is None:
+            self._memory = Remembered(self._training, broadcast, self._mode, self._device)
+        return self._memory.trying()
 
     def _note(self, seconds: float) -> None:
         """One client more by the definition; of the first one nothing is learnt but how long it takes to load and compile."""
@@ -97,17 +109,28 @@ class Fused:
 
     def _by_engine(self, broadcast: Tree, waiting: Iterator[ClientContext]) -> Iterator[object]:
         """As long as there is an engine."""
-        train: Trainer | None = None
         while (engine := self._engine) is not None and (chunk := list(islice(waiting, engine.chunk))):
             try:
-                train = train or engine.trainer(broadcast)
-                updates: Sequence[Update] = train([self._loaded(context) for context in chunk])
+                updates: Sequence[Update] = self._trainer(engine, broadcast)(
+                    [self._loaded(context) for context in chunk]
+                )
             except Exception as problem:  # noqa: BLE001 - whatever it was, the definition says what is to be said of it
                 if isinstance(problem, CannotFuse) and not self._pinned:
                     self._engine, self.chosen = None, f"{PLAIN}: {engine.name}: {problem.what}"
                 yield from (self._defined(broadcast, context) for context in chunk)
             else:
                 yield from updates
+
+    def _trainer(self, engine: Engine, broadcast: Tree) -> Trainer:
+        """Of the ask that is carried out: its broadcast is loaded once, in however many parts it is computed."""
+        if self._train is None or self._train[0] is not broadcast:
+            self._train = None
+            self._train = broadcast, engine.trainer(broadcast)
+        return self._train[1]
+
+    def rest(self) -> None:
+        """Forget the broadcast that was worked from."""
+        self._train = None
 
     def _defined(self, broadcast: Tree, context: ClientContext) -> object:
         try:
@@ -131,8 +154,8 @@ class Fused:
         if not usable:
             self._settled = False
             return
-        kinds, memory = self._kinds(), Remembered(self._training, broadcast, self._mode, self._device)
-        named = None if self._pinned else memory.engine
+        kinds, memory = self._kinds(), self._memory
+        named = None if memory is None else memory.engine
         if named == PLAIN:
             return
         candidates = {named: kinds[named]} if named in kinds else kinds
@@ -143,5 +166,5 @@ class Fused:
             raise CannotFuse(f"the engine {next(iter(kinds))!r} cannot be used here: {trial.why}")
         self._engine = trial.engine
         self.chosen = trial.engine.name if trial.engine else f"{PLAIN}: {trial.why}" if trial.why else PLAIN
-        if not self._pinned:
+        if memory is not None:
             memory.engine = trial.engine.name if trial.engine else PLAIN

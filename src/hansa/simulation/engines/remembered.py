@@ -9,12 +9,19 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hansa.core.tree import Tree
 from hansa.experiment.reference import Mode
 from hansa.training import LocalTraining
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where every process tries for itself
+    fcntl = None  # type: ignore[assignment]  # see above
 
 VARIABLE = "HANSA_CACHE"
 """The environment variable that names another folder."""
@@ -50,6 +57,23 @@ class Remembered:
             draft.replace(path)
         except OSError:  # a home that cannot be written to
             return
+
+    @contextmanager
+    def trying(self) -> Iterator[bool]:
+        """Whether it is this process' turn to try: not while another one does, as they would only disturb each other."""
+        with ExitStack() as held:
+            try:
+                path = _path()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lock = held.enter_context(path.with_suffix(".lock").open("w"))
+                if fcntl is not None:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                turn = True
+            except BlockingIOError:
+                turn = False
+            except OSError:  # a home that cannot be written to: every process tries for itself
+                turn = True
+            yield turn
 
 
 def _path() -> Path:

@@ -15,6 +15,9 @@ from hansa.simulation.visits import Asked
 LARGEST = 64
 """As many visits are in a chunk at most."""
 
+FEWEST = 24
+"""A worker's part of an ask is not cut into more pieces than about so many: each takes a letter."""
+
 
 @dataclass(frozen=True, eq=False)
 class Errand:
@@ -44,6 +47,7 @@ class Handing:
         self._waiting, self._alone = deque(errands), deque[Errand]()
         self._workers, self._largest = workers, largest
         self._cost = sum(errand.cost for errand in errands)
+        self._least = self._cost / (FEWEST * workers)
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._alone)
@@ -52,7 +56,7 @@ class Handing:
         """The next chunk; empty where none waits."""
         if self._alone:
             return [self._alone.popleft()]
-        share, chunk, cost = self._cost / (2 * self._workers), list[Errand](), 0.0
+        share, chunk, cost = max(self._least, self._cost / (2 * self._workers)), list[Errand](), 0.0
         while self._waiting and len(chunk) < self._largest and (not chunk or cost + self._waiting[0].cost <= share):
             chunk.append(self._waiting.popleft())
             cost += chunk[-1].cost

@@ -1,4 +1,4 @@
-"""What the parent lends its workers: clients' examples in shared memory, and the transforms of their batches by name.
+"""What the parent lends its workers: clients' examples in shared memory, transforms of batches by name, and the schema.
 
 Arrays that many clients see parts of are lent once, for as long as they live here; a client's own go with its visit. This file
 must not know who asks for what, or which worker has what.
@@ -18,6 +18,7 @@ import numpy as np
 from hansa.core.tree import Tree
 from hansa.data import ClientDataset
 from hansa.data.dataset import BatchTransform
+from hansa.data.schema import Expected
 from hansa.errors import ConfigError, InputError
 from hansa.experiment.files import RUN_NAME
 from hansa.experiment.snapshot import freeze
@@ -64,6 +65,20 @@ class Lending:
         while len(self.things) > MOST:
             self._take_back(next(iter(self.things)))
 
+    def shard(self, splits: Mapping[str, ClientDataset], expected: Expected, trees: list[Tree]) -> dict[str, Any]:
+        """A client's splits in a few words.
+
+        Args:
+            splits: as they are stored.
+            expected: what whoever looks at them compares them with first.
+            trees: the client's own arrays are appended to them.
+
+        Raises:
+            ConfigError: a transform cannot be found by workers.
+        """
+        described = {split: self.described(dataset, trees) for split, dataset in splits.items()}
+        return {"splits": described, "expected": self._expected(expected)}
+
     def described(self, dataset: ClientDataset, trees: list[Tree]) -> dict[str, Any]:
         """A data set in a few words; arrays of its own are appended to `trees`.
 
@@ -99,6 +114,14 @@ class Lending:
         if identity not in self._lent:
             self._lend(identity, Letter("base", trees=[dict(arrays)]))
             weakref.finalize(next(iter(arrays.values())), self._dead.append, identity).atexit = False
+        return self._lent[identity]
+
+    def _expected(self, expected: Expected) -> int:
+        """The key of a schema."""
+        identity = id(expected.schema), expected.origin
+        if identity not in self._lent:
+            value = Expected(dict(expected.schema), expected.origin)
+            self._kept[self._lend(identity, Letter("expected", value=value))] = expected
         return self._lent[identity]
 
     def _through(self, transforms: tuple[BatchTransform, ...]) -> int:

@@ -10,9 +10,12 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from hansa.core.population import ClientId
 from hansa.core.tree import Tree
 from hansa.data import ClientDataset
 from hansa.data.dataset import BatchTransform
+from hansa.data.recent import Recent
+from hansa.data.schema import Expected
 from hansa.experiment.files import RUN_NAME
 from hansa.simulation.processes.failures import Told, again
 from hansa.simulation.processes.letters import Letter
@@ -32,21 +35,40 @@ class Library:
     def __init__(self, names: Mapping[str, Any]) -> None:
         self._names = names
         self._bases: dict[int, ClientDataset] = {}
+        self._expected: dict[int, Expected] = {}
+        self._checked: dict[tuple[ClientId, int], bool] = Recent()
         self._transforms: dict[int, tuple[BatchTransform, ...]] = {}
 
     def take(self, letter: Letter) -> None:
         """Something lent."""
         key = letter.head["key"]
-        if letter.kind == "base":
-            self._bases[key] = ClientDataset(letter.trees[0])
-        else:
-            self._transforms[key] = tuple(map(self._found, letter.value))
+        match letter.kind:
+            case "base":
+                self._bases[key] = ClientDataset(letter.trees[0])
+            case "expected":
+                self._expected[key] = letter.value
+            case "transforms":
+                self._transforms[key] = tuple(map(self._found, letter.value))
 
     def give_back(self, keys: Collection[int]) -> None:
         """Forget what is lent no more."""
         for key in keys:
-            self._bases.pop(key, None)
-            self._transforms.pop(key, None)
+            for lent in (self._bases, self._expected, self._transforms):
+                lent.pop(key, None)
+
+    def shard(self, client: ClientId, described: Mapping[str, Any], trees: Sequence[Tree]) -> dict[str, ClientDataset]:
+        """The splits of a client that the parent described, checked the first time that they are looked at here.
+
+        Raises:
+            DataError: they are not as expected.
+        """
+        splits = {split: self.dataset(each, trees) for split, each in described["splits"].items()}
+        key = described["expected"]
+        if (client, key) not in self._checked:
+            for dataset in splits.values():
+                self._expected[key].check(dataset, client)
+            self._checked[client, key] = True
+        return splits
 
     def dataset(self, described: Mapping[str, Any], trees: Sequence[Tree]) -> ClientDataset:
         """The data set that the parent described."""
@@ -77,8 +99,8 @@ class Lent(Mapping[str, ClientDataset]):
     """The splits of one client, in a worker.
 
     Args:
-        described: each split as the parent described it; what loading it raised; or None where nothing was sent.
-        make: makes a data set of a description.
+        described: as the parent described them; what loading them raised; or None where nothing was sent.
+        make: makes data sets of a description.
 
     Attributes:
         looked: whether anybody looked.
@@ -88,11 +110,11 @@ class Lent(Mapping[str, ClientDataset]):
 
     def __init__(
         self,
-        described: Mapping[str, Mapping[str, Any]] | Told | None,
-        make: Callable[[Mapping[str, Any]], ClientDataset],
+        described: Mapping[str, Any] | Told | None,
+        make: Callable[[Mapping[str, Any]], Mapping[str, ClientDataset]],
     ) -> None:
         self._described, self._make = described, make
-        self._made: dict[str, ClientDataset] = {}
+        self._made: Mapping[str, ClientDataset] | None = None
         self.looked = False
 
     @property
@@ -100,19 +122,18 @@ class Lent(Mapping[str, ClientDataset]):
         """Whether somebody looked, and nothing was sent."""
         return self.looked and self._described is None
 
-    def _splits(self) -> Mapping[str, Mapping[str, Any]]:
+    def _splits(self) -> Mapping[str, ClientDataset]:
         self.looked = True
-        if self._described is None:
-            raise NotLent
-        if isinstance(self._described, Told):
-            raise again(self._described)
-        return self._described
+        if self._made is None:
+            if self._described is None:
+                raise NotLent
+            if isinstance(self._described, Told):
+                raise again(self._described)
+            self._made = self._make(self._described)
+        return self._made
 
     def __getitem__(self, split: str) -> ClientDataset:
-        described = self._splits()[split]
-        if split not in self._made:
-            self._made[split] = self._make(described)
-        return self._made[split]
+        return self._splits()[split]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._splits())

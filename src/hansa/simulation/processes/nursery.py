@@ -81,6 +81,9 @@ class Nursery:
         """What clients' works return or raise, or `ChildDied`, in the contexts' order."""
         return (self._forked(work, broadcast, context) for context in contexts)
 
+    def rest(self) -> None:
+        """The children remember nothing."""
+
     def _forked(self, work: str, broadcast: Tree, context: ClientContext) -> object:
         ours, theirs = socket.socketpair()
         for stream in (sys.stdout, sys.stderr):

@@ -5,14 +5,14 @@ This file must not know who computes which chunk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from hansa.core.ask import AggregationRule, Ask
+from hansa.core.population import ClientId
 from hansa.core.tree import Tree
-from hansa.data import ClientDataset
 from hansa.errors import ConfigError
 from hansa.simulation.processes.failures import told
 from hansa.simulation.processes.handing import Errand
@@ -95,14 +95,7 @@ class Outgoing:
             before = len(trees)
             entries.append(self._entry(errand, trees, values, str(len(entries)), alive))
             own += sum(leaf.nbytes for tree in trees[before:] for leaf in tree.values())
-        needed = {
-            described[thing]
-            for *_, lent in entries
-            if isinstance(lent, dict)
-            for described in lent.values()
-            for thing in ("base", "through")
-            if thing in described
-        }
+        needed = {key for *_, lent in entries if isinstance(lent, dict) for key in _keys(lent)}
         gone = known - lending.things.keys()
         lacking = [lending.things[key] for key in sorted(needed - known)]
         known -= gone
@@ -125,17 +118,24 @@ class Outgoing:
             more["state"] = context.state
         if more:
             values[name] = more
-        lent = self._lent(context.data, trees, alive) if self.lends else None
+        lent = self._lent(visit.client, trees, alive) if self.lends else None
         return [visit.client, visit.occurrence, self._visits.held(visit.client), lent]
 
-    def _lent(self, shard: Mapping[str, ClientDataset], trees: list[Tree], alive: list[object]) -> Any:
+    def _lent(self, client: ClientId, trees: list[Tree], alive: list[object]) -> Any:
         try:
-            splits = dict(shard.items())
+            splits, expected = self._visits.stored(client)
             alive.append(splits)
         except Exception as problem:  # noqa: BLE001 - the client's own data; it is its outcome, if its work looks at them
             return told(problem)
         try:
-            return {split: self._crew.lending.described(dataset, trees) for split, dataset in splits.items()}
+            return self._crew.lending.shard(splits, expected, trees)
         except ConfigError as problem:
             problem.where = problem.where or "the clients' data"
             raise
+
+
+def _keys(shard: Mapping[str, Any]) -> Iterator[int]:
+    """Of all that a shard's description refers to."""
+    yield shard["expected"]
+    for described in shard["splits"].values():
+        yield from (described[thing] for thing in ("base", "through") if thing in described)

@@ -84,7 +84,7 @@ class Worker:
         """What it answers to a letter, some while it computes."""
         self._library.give_back(letter.head.get("gone", ()))
         match letter.kind:
-            case "base" | "transforms":
+            case "base" | "expected" | "transforms":
                 self._library.take(letter)
             case "ask":
                 self._open(letter)
@@ -92,11 +92,13 @@ class Worker:
                 with self._threads.held():
                     yield from self._visits(letter)
             case "close":
+                self._station.rest()
                 if self._is_heavy:
                     give_back_heap()
                 yield self._partial()
             case "rest":
                 self._asked = None
+                self._station.rest()
                 give_back_heap()
 
     def refused(self, why: str) -> Written:
@@ -110,6 +112,7 @@ class Worker:
     def _open(self, letter: Letter) -> None:
         """A new ask; the one before it, and its broadcast, are forgotten."""
         self._asked = None
+        self._station.rest()
         head, broadcast = letter.head, tree.read_only(letter.trees[0])
         intake = ask = None
         if head["summed"]:
@@ -159,9 +162,9 @@ class Worker:
         yield from self._written(answers, over)
 
     def _shard(self, entry: Sequence[Any], trees: Sequence[Tree]) -> Lent:
-        lent: Any = entry[3]
+        client, _, _, lent = entry
         described = Told(*lent) if isinstance(lent, list) else lent
-        return Lent(described, lambda each: self._library.dataset(each, trees))
+        return Lent(described, lambda each: self._library.shard(client, each, trees))
 
     def _context(self, asked: _Asked, entry: Sequence[Any], shard: Lent, more: Mapping[str, Any]) -> ClientContext:
         client, occurrence, _, _ = entry

@@ -19,6 +19,7 @@ from hansa.experiment.reference import Mode
 from hansa.simulation.engines import fused as fused_room
 from hansa.simulation.engines.engine import CannotFuse, Engine, EngineKind, Trainer
 from hansa.simulation.engines.fused import Fused
+from hansa.simulation.engines.remembered import Remembered
 from hansa.simulation.engines.trial import Trial, tried
 from hansa.testing import blobs
 from hansa.training import SGD, LocalTraining
@@ -175,6 +176,21 @@ def test_a_long_run_goes_on_with_the_engine_and_remembers_it(monkeypatch: pytest
     assert other.seen == []
 
 
+def test_while_another_process_tries_the_definition_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_room, "PATIENCE", -1.0)
+    engine, elsewhere = Double("quick"), Remembered(TRAINING, BROADCAST, "fast", "cpu")
+    work = fused(engine)
+    with elsewhere.trying() as turn:
+        assert turn
+        given = work.given(BROADCAST, iter(CONTEXTS))
+        few = [next(given), next(given)]
+        assert engine.seen == []
+        elsewhere.engine = "quick"
+    rest = list(given)
+    assert work.chosen == "quick"
+    assert len(trees([*few, *rest])) == len(CONTEXTS)
+
+
 def test_what_was_remembered_and_is_not_right_any_more_is_tried_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused_room, "PATIENCE", -1.0)
     list(fused(Double("quick")).given(BROADCAST, iter(CONTEXTS)))
@@ -204,6 +220,7 @@ def test_an_engine_that_finds_out_late_that_it_cannot_is_dropped(monkeypatch: py
     engine = Double("quick", chunk=2)
     work = fused(engine)
     list(work.given(BROADCAST, iter(CONTEXTS)))
+    work.rest()
 
     def refuses(broadcast: Tree) -> Trainer:
         raise CannotFuse("these pictures differ in size")

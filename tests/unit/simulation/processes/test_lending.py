@@ -128,7 +128,7 @@ def test_a_transform_that_nobody_could_find_is_refused(pair: Pair) -> None:
 
 
 def test_a_shard_that_was_not_sent_says_so() -> None:
-    shard = Lent(None, lambda described: ClientDataset(arrays(1)))
+    shard = Lent(None, lambda described: {"train": ClientDataset(arrays(1))})
     assert not shard.missed
     with pytest.raises(NotLent):
         shard["train"]

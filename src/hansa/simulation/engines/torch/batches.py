@@ -5,6 +5,7 @@ Every batch starts at a multiple of 64 bytes, as the definition's copies do. Thi
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -100,9 +101,14 @@ def runs(training: LocalTraining, context: ClientContext, device: str) -> Iterat
 
 def _plain(examples: ClientDataset, fields: Sequence[str]) -> bool:
     arrays, _, transforms = examples.stored
-    return not transforms and all(
-        name in arrays and arrays[name].dtype.name in PLAIN and arrays[name].dtype.isnative for name in fields
-    )
+    return not transforms and all(name in arrays and _torch_dtype(arrays[name].dtype) is not None for name in fields)
+
+
+@functools.cache  # NumPy spells a name out anew each time, which takes longer than to gather a batch
+def _torch_dtype(dtype: np.dtype[Any]) -> torch.dtype | None:
+    """The same in PyTorch; None where there is none."""
+    found: torch.dtype | None = getattr(torch, dtype.name) if dtype.isnative and dtype.name in PLAIN else None
+    return found
 
 
 def _row_bytes(column: np.ndarray[Any, Any]) -> int:
@@ -143,7 +149,7 @@ def _form(tensors: Sequence[Tensor]) -> Form:
 
 def _taken(column: np.ndarray[Any, Any], rows: np.ndarray[Any, Any], largest: int) -> Tensor:
     """The rows of a column; shape (batches, largest, ...), each batch with room behind it up to a multiple of 64 bytes."""
-    room = torch.empty((*rows.shape, *column.shape[1:]), dtype=getattr(torch, column.dtype.name))
+    room = torch.empty((*rows.shape, *column.shape[1:]), dtype=_torch_dtype(column.dtype))
     if column.flags.c_contiguous:
         column.take(rows, axis=0, out=room.numpy(), mode="clip")  # "clip" spares a copy: no row lies outside
     else:
