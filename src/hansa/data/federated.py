@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from hansa.data.dataset import BatchTransform, ClientDataset
 from hansa.data.halves import halves
 from hansa.data.partition import Partitioner
 from hansa.data.recent import Recent
-from hansa.data.schema import Expected, Schema, schema_of
+from hansa.data.schema import Expected, Schema, inferred
 from hansa.data.split import Split
 from hansa.data.stores import folder
 from hansa.data.stores.arrays import central, owned
@@ -61,8 +60,7 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
         self._clients: Sequence[ClientId] | None = None
         if not any(self._splits.values()):
             raise DataError("a federation needs at least one client", hint="give train, test or both some data")
-        self._schema = schema
-        self._origin = "the federation's schema"
+        self._expected = None if schema is None else Expected(schema, "the federation's schema")
         self._classes = {name: field.classes for name, field in schema.items()} if schema else {}
         lazy = any(split.lazy for split in self._splits.values())
         self._checked: dict[tuple[str, ClientId], bool] = Recent() if lazy else {}
@@ -280,15 +278,14 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
     @property
     def schema(self) -> Schema:
         """What every example must look like: as given, or as in the first client that has any."""
-        if self._schema is None:
-            self._schema = self._inferred()
-        return self._schema
+        return self.expected.schema
 
     @property
     def expected(self) -> Expected:
         """The schema, and whose it is."""
-        schema = self.schema  # first, because it says whose it is
-        return Expected(schema, self._origin)
+        if self._expected is None:
+            self._expected = inferred(self._splits, self._classes)
+        return self._expected
 
     def shard(self, client: ClientId) -> dict[str, ClientDataset]:
         """The splits that `client` holds, each checked against the schema the first time.
@@ -305,12 +302,7 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
         return held
 
     def unchecked(self, client: ClientId) -> dict[str, ClientDataset]:
-        """The splits that `client` holds, for who compares them with what is `expected` elsewhere.
-
-        Raises:
-            UnknownName: there is no such client.
-            DataError: it holds no examples in any split.
-        """
+        """The splits that `client` holds, for who compares them with `expected` elsewhere; raises as `shard` otherwise does."""
         named = {name: split[client] for name, split in self._splits.items() if client in split}
         if not named:
             known = self.clients
@@ -391,18 +383,9 @@ class FederatedData(Mapping[ClientId, ClientDataset]):
                 "some clients have test data already", hint="use that, or begin with FederatedData(train) alone"
             )
         kept, held = halves(self._splits["train"], test, seed, stratify)
-        data = FederatedData(kept, held, schema=self._schema)
+        data = FederatedData(kept, held, schema=None if self._expected is None else self._expected.schema)
         data._classes = self._classes
         return data
-
-    def _inferred(self) -> Schema:
-        for name, split in self._splits.items():
-            for client, dataset in split.items():
-                if len(dataset):
-                    self._origin = f"the {name} data of client {client!r}"
-                    schema = schema_of(dataset)
-                    return {each: replace(field, classes=self._classes.get(each)) for each, field in schema.items()}
-        raise DataError("no client has any examples", hint="give at least one client some data")
 
 
 def _split(data: Mapping[ClientId, ClientDataset]) -> Split:

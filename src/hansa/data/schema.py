@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,20 @@ def schema_of(dataset: ClientDataset) -> Schema:
     if not len(dataset):
         raise DataError("a schema cannot be seen from no examples", hint="give the schema, or at least one example")
     return {name: Field(values.shape[1:], values.dtype.name) for name, values in dataset.take(1).all().items()}
+
+
+def inferred(splits: Mapping[str, Mapping[str, ClientDataset]], classes: Mapping[str, int | None]) -> Expected:
+    """The schema of the first client that has any examples, with the numbers of classes that are known.
+
+    Raises:
+        DataError: no client has any.
+    """
+    for name, split in splits.items():
+        for client, dataset in split.items():
+            if len(dataset):
+                schema = {each: replace(field, classes=classes.get(each)) for each, field in schema_of(dataset).items()}
+                return Expected(schema, f"the {name} data of client {client!r}")
+    raise DataError("no client has any examples", hint="give at least one client some data")
 
 
 def check(dataset: ClientDataset, schema: Schema, *, client: str = "", origin: str = "the schema") -> None:

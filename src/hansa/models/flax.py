@@ -100,6 +100,10 @@ class FlaxModel:
         """`jax.jit`; the function as it is where JAX cannot trace it."""
         return self.functions.compiled(function)
 
+    def zero(self, device: str) -> Any:
+        """An array of one number."""
+        return self.functions.zero(device)
+
     # What tasks ask of Flax besides: see hansa.training.tasks.framework.
 
     def tensors(self, batch: Batch, device: str = "cpu") -> tuple[Any, ...]:

@@ -105,6 +105,10 @@ class JaxModel:
         """`jax.jit`; the function as it is where JAX cannot trace it, such as one that branches on values."""
         return Jitted(function)
 
+    def zero(self, device: str) -> Any:
+        """An array of one number."""
+        return jax.device_put(np.zeros((), jax.dtypes.canonicalize_dtype(float)), device_named(device))
+
     def native(self, params: Tree, device: str = "cpu") -> Any:
         """What `make` gives, with these values: the pytree of parameters, or (params, state)."""
         made, state = self._layout.joined(self.load(params, device))

@@ -116,3 +116,7 @@ class CompilingModel(Protocol):
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A pure function of trees of arrays and of numbers, compiled; as it is where the framework cannot."""
         ...
+
+    def zero(self, device: str) -> Any:
+        """A sum of no losses, as the framework's own number: nothing is compiled anew when it becomes one of some."""
+        ...

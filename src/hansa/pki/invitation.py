@@ -150,13 +150,14 @@ def _unpacked(text: str) -> Mapping[str, object]:
         raise _damaged("it was cut off or altered on its way") from None
     if not isinstance(values, dict):
         raise _damaged("it was cut off or altered on its way")
+    if values.pop("sha256", None) != _sum(values):
+        raise _damaged("its content is not what its hash says")
     if values.get("format") != FORMAT:
         raise ProtocolError(
             f"this invitation has the format {str(values.get('format'))[:40]!r}; this Hansa knows {FORMAT!r}",
             hint="install the version of Hansa that the Director has",
         )
-    found = values.pop("sha256", None)
-    if values.keys() | {"sha256"} != _FIELDS or found != _sum(values):
+    if values.keys() | {"sha256"} != _FIELDS:
         raise _damaged("its content is not what its hash says")
     return values
 

@@ -1,7 +1,7 @@
 """How a federation is simulated, as values: `Federation.simulate(data, executor=hansa.Processes(workers=4))`.
 
-Unless one is chosen, reference mode computes in this process with exact engines, and fast mode moves to as many processes as
-there are cores once that is worth it. This file must not know how any of them works.
+Unless one is chosen, a run begins in this process and moves to as many as there are cores once that is worth it: in reference
+mode too, with exact engines, because its bits are the same. This file must not know how any of them works.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class Auto:
 
     def open(self, job: Job) -> Simulator:
         """See `ExecutorChoice`."""
-        if job.mode == "reference" or cores() == 1:
+        if cores() == 1:
             return Fused().open(job)
         return Automatic(Fused().open(job), lambda: Processes().open(job), cores())
 

@@ -138,7 +138,8 @@ class LocalTraining:
             optimizer = kept.unpacked(leaves, self.model, context.device)
         else:
             optimizer = self.optimizer.init(_without(start, self.model.buffers))
-        return LocalState(start, start, optimizer, 0, 0, 0.0, context.key, self.schedule(context.round))
+        loss = self.model.zero(context.device) if isinstance(self.model, CompilingModel) else 0.0
+        return LocalState(start, start, optimizer, 0, 0, loss, context.key, self.schedule(context.round))
 
     def step(self, state: LocalState, batch: Batch) -> LocalState:
         """One batch."""
@@ -146,28 +147,40 @@ class LocalTraining:
         loss, gradient, buffers = self.model.gradient(state.params, batch, key)
         trained = {name: state.params[name] for name in gradient}
         start = {name: state.start[name] for name in gradient}
-        before = state.optimizer
-        trained, slots, steps = self._moved(gradient, trained, start, dict(before.slots), before.steps, state.factor)
-        size = len(next(iter(batch.values())))
+        before, size = state.optimizer, len(next(iter(batch.values())))
+        trained, slots, steps, total = self._moved(
+            gradient, trained, start, dict(before.slots), before.steps, state.factor, state.loss, loss, float(size)
+        )
         return replace(
             state,
             params={**state.params, **trained, **buffers},
             optimizer=OptimizerState(steps, slots),
             steps=state.steps + 1,
             examples=state.examples + size,
-            loss=state.loss + loss * size,
+            loss=total,
         )
 
     @cached_property
-    def _moved(self) -> Callable[..., tuple[Tree, dict[str, Tree], int]]:
-        """The gradient transform and the optimiser as one function, compiled where the model's framework does that."""
+    def _moved(self) -> Callable[..., tuple[Tree, dict[str, Tree], int, Any]]:
+        """What follows a gradient, as one function, compiled where the model's framework does that.
+
+        That is the gradient transform, the optimiser, and the sum of the losses.
+        """
 
         def moved(
-            gradient: Tree, trained: Tree, start: Tree, slots: dict[str, Tree], steps: int, factor: float
-        ) -> tuple[Tree, dict[str, Tree], int]:
+            gradient: Tree,
+            trained: Tree,
+            start: Tree,
+            slots: dict[str, Tree],
+            steps: int,
+            factor: float,
+            total: Any,
+            loss: Any,
+            size: float,
+        ) -> tuple[Tree, dict[str, Tree], int, Any]:
             gradient, before = self.gradient(gradient, trained, start), OptimizerState(steps, slots)
             trained, after = self.optimizer.step(trained, gradient, before, factor)
-            return trained, dict(after.slots), after.steps
+            return trained, dict(after.slots), after.steps, total + loss * size
 
         return self.model.compiled(moved) if isinstance(self.model, CompilingModel) else moved
 

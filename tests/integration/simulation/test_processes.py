@@ -19,6 +19,7 @@ from hansa.data import ClientDataset, FederatedData
 from hansa.errors import ChildDied, ConfigError, ExperimentFileError
 from hansa.rules import Both, Collect, WeightedMean
 from hansa.simulation import SequentialExecutor
+from hansa.simulation.choice import cores
 from hansa.simulation.processes import Origin, ProcessesExecutor
 from hansa.simulation.processes.crew import ProcessCrew
 from hansa.simulation.processes.port import Manning
@@ -389,3 +390,36 @@ def test_a_script_s_own_classes_and_functions_are_found_by_workers(tmp_path: Pat
         [sys.executable, "script.py", mode], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100
     )
     assert (done.stdout, done.stderr) == ("same\nsame\n", "")
+
+
+MOVING = """
+import hansa
+from hansa.simulation import automatic
+from hansa.simulation.choice import Processes
+from hansa.testing import blobs
+
+model = hansa.NumpyMLP((5, 3))
+local = hansa.LocalTraining(model, hansa.SGD(0.1, momentum=0.9), epochs=1, optimizer_state="keep")
+experiment = hansa.Experiment(model, hansa.FedAvg(local, rounds=4))
+
+if __name__ == "__main__":
+    exact = hansa.Federation.simulate(blobs(4), executor=hansa.Sequential()).run(experiment, callbacks=())
+    automatic.WORTH = automatic.LEAST = -1.0
+    opened, opens = [], Processes.open
+    Processes.open = lambda self, job: opened.append(job.mode) or opens(self, job)
+    moved = hansa.Federation.simulate(blobs(4)).run(experiment, callbacks=())
+    assert all((moved.model()[name] == leaf).all() for name, leaf in exact.model().items())
+    assert [each.metrics for each in moved.history.entries] == [each.metrics for each in exact.history.entries]
+    print(opened, moved.history.environment.get("processes"))
+"""
+
+
+def test_a_reference_run_that_moves_keeps_its_bits(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(MOVING)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100
+    )
+    if cores() == 1:
+        pytest.skip("there is one core, and nowhere to move to")
+    assert done.stderr == ""
+    assert done.stdout in ("['reference'] None\n", "['reference'] they were no quicker\n")

@@ -102,6 +102,13 @@ def test_damaged_text_is_a_clear_error_or_harmless(invitation: Invitation, data:
         assert found == invitation
 
 
+def test_a_damaged_key_is_damage_and_no_other_version(invitation: Invitation) -> None:
+    packed = "".join(re.findall(r"-----BEGIN.*?-----(.*)-----END", invitation.to_text(), re.DOTALL)).split()
+    inner = base64.b64encode(base64.b64decode("".join(packed)).replace(b'"format"', b'"formet"')).decode()
+    with pytest.raises(Damaged):
+        Invitation.from_text(f"-----BEGIN HANSA INVITATION-----\n{inner}\n-----END HANSA INVITATION-----")
+
+
 def changed(invitation: Invitation, **values: object) -> str:
     """The invitation's text with other values and a hash that fits them, as somebody malicious would make it."""
     packed = "".join(re.findall(r"-----BEGIN.*?-----(.*)-----END", invitation.to_text(), re.DOTALL)).split()
