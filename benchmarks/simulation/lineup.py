@@ -30,7 +30,8 @@ WITH_JAX = ("emnist-cnn", "mlp-100", "mlp-1000")
 AUTOGRAD, BF16, HAND, EXACT = "PyTorch", "PyTorch, bf16", "PyTorch, by hand", "PyTorch, exact"
 JAX = {"step": "JAX, a jitted step", "vmap": "JAX, vmap over 4"}
 WORKERS = "Processes(workers=2)"
-"""Where a run with nothing chosen is after some seconds; said here, so that no counted round holds the moving."""
+"""Where a run with nothing chosen is after some seconds, unless its model is over 32 MB; said here, so that no counted round
+holds the moving."""
 FAST, REFERENCE, FAST_JAX = "Hansa, PyTorch, fast", "Hansa, PyTorch, reference", "Hansa, JAX, fast"
 
 
@@ -132,7 +133,7 @@ def broadcast(folder: Path) -> Lineup:
         here.mkdir()
         prepare(workload, here)
         fast, copies = f"Hansa, fast, {size}", f"a copy for each client, {size}"
-        runners += [ours(fast, workload, "adding", "fast", here)]
+        runners += [ours(fast, workload, "adding", "fast", here, WORKERS if size == "20MB" else "")]
         if size != "0MB":
             runners += [python(copies, "floors", workload, "floors_plain", "memcpy")]
             runners += [python(f"bare loop, {size}", "floors", workload, "floors_plain", "loop")]
@@ -143,7 +144,7 @@ def broadcast(folder: Path) -> Lineup:
 def scaling(folder: Path) -> Lineup:
     """One worker process against two; the floors' beside it say what the machine has to give."""
     runners, bars = [], []
-    for name in ("emnist-cnn", "mlp-1000", "cifar10-100"):
+    for name in ("emnist-cnn", "mlp-100", "mlp-1000", "cifar10-10", "cifar10-100", "shakespeare"):
         workload = WORKLOADS[name]
         here = folder / name
         here.mkdir()

@@ -87,9 +87,7 @@ class Fused:
                     break
             if (context := next(waiting, None)) is None:
                 return
-            began = time.perf_counter()
-            yield self._defined(broadcast, context)
-            self._note(time.perf_counter() - began)
+            yield self._noted(broadcast, context)
         yield from self._by_engine(broadcast, waiting)
         yield from (self._defined(broadcast, context) for context in waiting)
 
@@ -101,11 +99,15 @@ class Fused:
             self._memory = Remembered(self._training, broadcast, self._mode, self._device)
         return self._memory.trying()
 
-    def _note(self, seconds: float) -> None:
-        """One client more by the definition; of the first one nothing is learnt but how long it takes to load and compile."""
+    def _noted(self, broadcast: Tree, context: ClientContext) -> object:
+        """By the definition; of the first client nothing is learnt but how long it takes to load and compile."""
+        began = time.perf_counter()
+        given = self._defined(broadcast, context)
+        seconds = time.perf_counter() - began
         if self._quickest < math.inf:
             self._worked += min(self._quickest, seconds)
         self._quickest = min(self._quickest, seconds)
+        return given
 
     def _by_engine(self, broadcast: Tree, waiting: Iterator[ClientContext]) -> Iterator[object]:
         """As long as there is an engine."""

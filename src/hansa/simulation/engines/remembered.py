@@ -26,6 +26,9 @@ except ImportError:  # not on Windows, where every process tries for itself
 VARIABLE = "HANSA_CACHE"
 """The environment variable that names another folder."""
 
+TRIALS = 2
+"""Counts the changes of engines and of trials after which what was remembered is not worth much."""
+
 _PACKAGES = ("hansa", "torch", "jax", "numpy")
 
 
@@ -37,7 +40,7 @@ class Remembered:
         model = f"{type(training.model).__module__}.{type(training.model).__qualname__}"
         machine = (platform.machine(), os.cpu_count(), os.environ.get("OMP_NUM_THREADS"), _processor())
         how = (training.batch_size, repr(training.optimizer), type(training.gradient).__name__, mode, device)
-        named = repr((model, shapes, how, machine, [_version(package) for package in _PACKAGES]))
+        named = repr((TRIALS, model, shapes, how, machine, [_version(package) for package in _PACKAGES]))
         self._key = hashlib.sha256(named.encode()).hexdigest()[:32]
 
     @property

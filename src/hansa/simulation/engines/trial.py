@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
 from hansa.core import tree
 from hansa.core.tree import Tree
 from hansa.core.work import ClientContext, Update
@@ -23,11 +21,23 @@ from hansa.training import LocalTraining
 CLIENTS, MOST, STEPS = 4, 16, 10
 """As many clients, and as many batches of each, are tried on; the second number by engines that take many at once."""
 
-ROUNDING, HALF = 0.02, 0.15
-"""By so much of its norm a leaf's change may differ from the definition's; the second with 16-bit arithmetic."""
+WHILE = 0.5
+"""Seconds after which fewer clients, and one look at the clock, are enough."""
 
-BUDGET = 20.0
+BUSY = 0.05
+"""Seconds of a client's batches from which it keeps a device busy by itself: several at once would only take longer to try."""
+
+LOOKS = 4
+"""So many looks are enough for anything."""
+
+ROUNDING, HALF = 0.02, 0.25
+"""By so much of its norm a leaf's change may differ from the definition's; with 16-bit arithmetic the whole change."""
+
+BUDGET = 10.0
 """Seconds after which no further engine is tried."""
+
+EVEN = 1.1
+"""An engine may take so many times as long as the definition: it compiles less where batches differ in size."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +76,10 @@ def tried(
         pinned: take the engine if it is right, however slow it is.
     """
     began = time.perf_counter()
-    few = contexts[:CLIENTS]
-    truth, seconds = _timed(lambda: [training(broadcast, context) for context in few], device)
-    best_seconds = seconds / len(few)
+    _, once = _timed(lambda: [training(broadcast, contexts[0])], device, looks=2)  # the first may compile
+    few = contexts[: max(1, min(CLIENTS, int(WHILE / max(once, 1e-9))))]
+    truth, seconds = _timed(lambda: [training(broadcast, context) for context in few], device, looks=2)
+    best_seconds = EVEN * seconds / len(few)
     best: Engine | None = None
     reasons: list[str] = []
     for name, kind in kinds.items():
@@ -77,8 +88,10 @@ def tried(
         try:
             engine = kind(training, device)
             _check_mode(engine, mode)
-            some = contexts[: max(CLIENTS, engine.chunk)]
-            _check(engine, _compute(engine, broadcast, some)[:CLIENTS], truth)  # compiles
+            if engine.chunk > 1 and once > BUSY and not pinned:
+                raise CannotFuse("a client alone keeps the device busy")
+            some = contexts[: max(len(few), engine.chunk)]
+            _check(engine, _compute(engine, broadcast, some)[: len(few)], truth)  # compiles
             _, seconds = _timed(partial(_compute, engine, broadcast, some), device)
         except CannotFuse as refused:
             reasons.append(f"{name}: {refused.what}")
@@ -91,14 +104,14 @@ def tried(
     return Trial(best, "; ".join(reasons))
 
 
-def _timed(compute: Callable[[], list[Update]], device: str) -> tuple[list[Update], float]:
-    """(what it gives, the seconds of the quicker of two times).
+def _timed(compute: Callable[[], list[Update]], device: str, looks: int = 1) -> tuple[list[Update], float]:
+    """(what it gives, the seconds of the quickest of so many times, or of some more where that is over soon).
 
     On a processor that is shared with others, the time that it gave to this process says more than the clock on the wall; with
     several threads, or another device, the clock does.
     """
-    seconds = []
-    for _ in range(2):
+    seconds, start = list[float](), time.perf_counter()
+    while len(seconds) < looks or (len(seconds) < LOOKS and time.perf_counter() - start < WHILE):
         began, worked = time.perf_counter(), time.process_time()
         updates = compute()
         passed, spent = time.perf_counter() - began, time.process_time() - worked
@@ -127,14 +140,20 @@ def _check(engine: Engine, updates: Sequence[Update], truth: Sequence[Update]) -
                 raise CannotFuse("it says that it is exact, and its loss has other bits")
             continue
         tree.check_alike(update.tree, true.tree)
-        allowed = HALF if engine.name.endswith("bf16") else ROUNDING
-        for name, leaf in true.tree.items():
-            if not tree.is_floating(leaf):
-                continue
-            wide = leaf.astype(np.float64)
-            error, size = np.linalg.norm(update.tree[name].astype(np.float64) - wide), np.linalg.norm(wide)
-            if not error <= allowed * size + 1e-7:
-                raise CannotFuse(f"the change of leaf {name!r} differs by {error / (size or 1):.1%} of its norm")
+        floating = {name: leaf for name, leaf in true.tree.items() if tree.is_floating(leaf)}
+        error = tree.subtract({name: update.tree[name] for name in floating}, floating)
+        if engine.name.endswith("bf16"):
+            _check_close("the change", tree.norm(error), tree.norm(floating), HALF)
+            continue
+        for name, leaf in floating.items():
+            _check_close(
+                f"the change of leaf {name!r}", tree.norm({name: error[name]}), tree.norm({name: leaf}), ROUNDING
+            )
+
+
+def _check_close(what: str, error: float, size: float, allowed: float) -> None:
+    if not error <= allowed * size + 1e-7:
+        raise CannotFuse(f"{what} differs by {error / (size or 1):.1%} of its norm")
 
 
 def _unlike(found: Tree, expected: Tree) -> str | None:

@@ -176,6 +176,14 @@ def test_a_long_run_goes_on_with_the_engine_and_remembers_it(monkeypatch: pytest
     assert other.seen == []
 
 
+def test_clients_that_come_one_by_one_are_many_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_room, "PATIENCE", 1e-9)
+    work = fused(Double("quick"))
+    for context in CONTEXTS:  # a worker takes as many answers as it was given clients, and leaves
+        next(work.given(BROADCAST, iter([context])))
+    assert work.chosen == "quick"
+
+
 def test_while_another_process_tries_the_definition_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused_room, "PATIENCE", -1.0)
     engine, elsewhere = Double("quick"), Remembered(TRAINING, BROADCAST, "fast", "cpu")

@@ -15,9 +15,9 @@ def kinds() -> Mapping[str, EngineKind]:
     """The kinds of engines by name, the preferred one first; "traced" is the one that is exact."""
     return {
         "traced": traced.traced,
-        "script": traced.script,
         "resident": resident.resident,
         "resident-bf16": resident.resident_bf16,
+        "script": traced.script,
         "vmap-4": vmap.side_by_side(4),
         "vmap-16": vmap.side_by_side(16),
     }
