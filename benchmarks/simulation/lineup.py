@@ -133,7 +133,7 @@ def broadcast(folder: Path) -> Lineup:
         here.mkdir()
         prepare(workload, here)
         fast, copies = f"Hansa, fast, {size}", f"a copy for each client, {size}"
-        runners += [ours(fast, workload, "adding", "fast", here, WORKERS if size == "20MB" else "")]
+        runners += [ours(fast, workload, "adding", "fast", here)]
         if size != "0MB":
             runners += [python(copies, "floors", workload, "floors_plain", "memcpy")]
             runners += [python(f"bare loop, {size}", "floors", workload, "floors_plain", "loop")]

@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,17 +85,28 @@ def threads(mode: Mode) -> AbstractContextManager[None]:
 def environment(mode: Mode) -> dict[str, str]:
     """What the numbers of a run depend on besides its experiment: versions, processor, threads."""
     found = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
-    for package in RECORDED:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    found |= {package: there for package in RECORDED if (there := version_of(package))}
     simd: Any = np.show_config(mode="dicts").get("SIMD Extensions", {})
     found["simd"] = " ".join(simd.get("found", []))
     found["threads"] = "1" if mode == "reference" else "any"
     if mode == "reference" and (several := _several()):
         found["threads"] = f"1; several in {several}, which had computed before the run"
     return found
+
+
+def version_of(package: str) -> str:
+    """The version of an installed package; empty where it is not installed.
+
+    Its metadata's first lines say it; the library would parse all of them, which for the packages of a run takes longer than a
+    first round.
+    """
+    try:
+        there = distribution(package)
+    except PackageNotFoundError:
+        return ""
+    lines = (there.read_text("METADATA") or "").partition("\n\n")[0].splitlines()
+    said = next((line for line in lines if line.startswith("Version:")), "")
+    return said.removeprefix("Version:").strip() or there.version
 
 
 _POOLS = {"tf_XLAEigen": "JAX", "tf_Compute": "TensorFlow"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from hansa.core.tree import Tree
 from hansa.core.work import ClientContext, Update
 from hansa.errors import ConfigError, RunFailed
 from hansa.experiment import Experiment
-from hansa.experiment.reference import threads
+from hansa.experiment.reference import threads, version_of
 from hansa.federation import Federation
 from hansa.models import NumpyMLP
 from hansa.models.torch import TorchModel
@@ -176,6 +177,11 @@ def test_what_the_numbers_depend_on_is_recorded() -> None:
     assert history.environment["python"] == ".".join(map(str, sys.version_info[:3]))
     assert {"hansa", "machine", "system", "simd", "safetensors", "ml_dtypes"} <= history.environment.keys()
     assert all(isinstance(value, str) for value in history.environment.values())
+
+
+def test_versions_are_those_that_the_packages_tell() -> None:
+    assert [version_of(name) for name in ("numpy", "torch", "hansa")] == list(map(version, ("numpy", "torch", "hansa")))
+    assert version_of("no-such-package") == ""
 
 
 def test_a_mode_that_there_is_not_is_refused() -> None:

@@ -11,11 +11,10 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hansa.core.tree import Tree
-from hansa.experiment.reference import Mode
+from hansa.experiment.reference import Mode, version_of
 from hansa.training import LocalTraining
 
 try:
@@ -40,7 +39,7 @@ class Remembered:
         model = f"{type(training.model).__module__}.{type(training.model).__qualname__}"
         machine = (platform.machine(), os.cpu_count(), os.environ.get("OMP_NUM_THREADS"), _processor())
         how = (training.batch_size, repr(training.optimizer), type(training.gradient).__name__, mode, device)
-        named = repr((TRIALS, model, shapes, how, machine, [_version(package) for package in _PACKAGES]))
+        named = repr((TRIALS, model, shapes, how, machine, [version_of(package) for package in _PACKAGES]))
         self._key = hashlib.sha256(named.encode()).hexdigest()[:32]
 
     @property
@@ -93,13 +92,6 @@ def _read() -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _processor() -> str:

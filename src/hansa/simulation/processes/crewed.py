@@ -7,6 +7,7 @@ is made of.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ from hansa.simulation.processes.turn import AHEAD, Lost, Over, Partial, Refused,
 from hansa.simulation.sequential import SequentialExecutor
 from hansa.simulation.visits import Asked
 
+LONG = 0.01
+"""Seconds of a client's work from which nobody is given a chunk ahead: the last ones go to whoever is free first."""
+
 
 class CrewExecutor(SequentialExecutor):
     """See `SequentialExecutor`, whose bits it gives in reference mode; to be closed.
@@ -62,6 +66,7 @@ class CrewExecutor(SequentialExecutor):
         self._chosen: dict[str, dict[Member, str]] = {}
         self._needless: dict[str, bool] = {}
         self._unsummed = set[type[Any]]()
+        self._seconds: dict[str, float] = {}
 
     @property
     def chosen(self) -> Mapping[str, str]:
@@ -175,8 +180,11 @@ class CrewExecutor(SequentialExecutor):
         handing = Handing(errands, manning.processes, 1 if alone else manning.largest)
         lends = manning.fresh or not self._needless.get(ask.work, False)
         outgoing = Outgoing(self._crew, ask, rule, self._visits, self._seed, lends=lends)
+        ahead = 1 if alone or self._seconds.get(ask.work, 0.0) > LONG else AHEAD
+        began, count = time.perf_counter(), len(errands)
         try:
-            yield Turn(self._crew, outgoing, handing, summed=summed, ahead=1 if alone else AHEAD), outgoing
+            yield Turn(self._crew, outgoing, handing, summed=summed, ahead=ahead), outgoing
+            self._seconds[ask.work] = (time.perf_counter() - began) * manning.processes / max(1, count)
             if is_heavy(ask.broadcast):
                 rest = self._crew.sealed(Letter("rest"))
                 for member in self._crew.members:
