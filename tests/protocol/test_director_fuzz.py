@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hansa.core.ask import Status
+from hansa.core.ask import Closing, Kind, Status
 from hansa.protocol import director, events, facts, messages, running, wire
 from hansa.protocol.director import Concerns, Director, Greets, Says, Submits
 from hansa.protocol.effects import Discard, Forget, Record, Send
@@ -29,6 +29,16 @@ RUNS = st.sampled_from(("r1", "r2", "unknown"))
 ENVOYS = st.sampled_from(tuple(HOMES))
 CLIENTS = st.sampled_from(("a", "b/0", "b/1", "c", "nobody"))
 ASKS = st.integers(0, 3)
+_SECONDS = st.none() | st.floats(0.5, 10)
+CLOSINGS = st.builds(
+    Closing,
+    st.sampled_from(get_args(Kind)),
+    st.integers(1, 3),
+    _SECONDS,
+    grace=_SECONDS,
+    patience=_SECONDS,
+    retries=st.integers(0, 1),
+)
 BLOBS = st.integers(0, 5).map(lambda number: Blob(f"{number:064x}", number))
 WHY = st.sampled_from(("", "why"))
 STATUSES = st.sampled_from(Status)
@@ -74,9 +84,7 @@ def of_run(run: str) -> st.SearchStrategy[Any]:
         st.sampled_from(("train", "judge")),
         st.integers(1, 2),
         st.integers(0, 2),
-        st.sampled_from(("all", "quorum", "first")),
-        st.integers(0, 3),
-        st.none() | st.floats(0, 10),
+        CLOSINGS,
         BLOBS,
         parts.map(tuple),
     )
@@ -201,9 +209,9 @@ def following(machine: Director, what: Next) -> Any:
             name = picked(here)
             return Says(name, machine.seats[name].session or 0, messages.Answer(run.id, Consent.READY))
         case "asks" if run is not None:
-            kind, clients = ("all", "quorum", "first")[what.pick % 3], run.population()["ids"]
+            kind, clients = get_args(Kind)[what.pick % 3], run.population()["ids"]
             parts = tuple((client, "{}", None) for client in clients)
-            return Concerns(run.id, events.Asks("train", 1, 0, kind, 1, 5.0, Blob(f"{2:064x}", 2), parts))
+            return Concerns(run.id, events.Asks("train", 1, 0, Closing(kind, 1, 5.0), Blob(f"{2:064x}", 2), parts))
         case "answers" if run is not None:
             visit = picked([visit for visit in run.visits.values() if visit.came is None])
             if visit is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hansa.core.ask import Status
+from hansa.core.ask import Closing, Kind, Status
 from hansa.protocol.director import Begins, Concerns, Director, Expels, Greets, HangsUp, Passes, Says, Submits
 from hansa.protocol.effects import Fetch, Record, Send, StartChild, TellChild, Work
 from hansa.protocol.envoy import Decided, Envoy, Fetched, Hears, Prepared, Worked
@@ -74,9 +74,9 @@ class Centre:
             self.greet(envoy)
             self.says(envoy, Answer("r", Consent.READY))
 
-    def asks(self, *clients: str, kind: str = "all", count: int = 1, deadline: float | None = None) -> list[Any]:
+    def asks(self, *clients: str, kind: Kind = "all", count: int = 1, deadline: float | None = None) -> list[Any]:
         parts = tuple((client, "{}", None) for client in clients)
-        ask = Asks("train", 1, 0, kind, count, deadline, blob(3), parts)
+        ask = Asks("train", 1, 0, Closing(kind, count, deadline), blob(3), parts)
         return self.handle(Concerns("r", ask))
 
     def counts(self, ask: int, client: str) -> None:

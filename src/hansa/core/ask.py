@@ -9,13 +9,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from hansa.core.metrics import Metrics
 from hansa.core.population import ClientId, Population
 from hansa.core.tree import Tree
 from hansa.core.work import Settings, Update, Work
-from hansa.errors import AggregationError, ConfigError
+from hansa.errors import AggregationError, ConfigError, UnknownName
 
 Cohort = tuple[ClientId, ...]
 """The clients of one ask, in the order in which a sampler chose them."""
@@ -57,51 +57,76 @@ class AggregationRule(Protocol[Accumulator]):
         ...
 
 
+Kind = Literal["all", "quorum", "first"]
+
+
 @dataclass(frozen=True)
 class Closing:
     """When an ask is complete. Use `Closing.all()`, `Closing.quorum(...)` or `Closing.first(k)`.
 
     Attributes:
-        kind: "all": everyone in the cohort has answered, and nobody failed. "quorum": at least `count` have answered, and
-            everyone has or the deadline has passed. "first": `count` updates of this work have come, from this ask or from
-            those before it; slower clients go on and count in the next ask of the same work.
+        kind: "all": everyone in the cohort has answered, and nobody failed. "quorum": at least `count` updates have come, and
+            everyone has answered, or the deadline or the grace has passed. "first": `count` updates of this work have come,
+            from this ask or from those before it; slower clients go on and count in the next ask of the same work.
         count: how many updates are enough.
-        deadline: seconds after the ask, or None for no limit.
+        deadline: of a quorum: seconds after the ask, or None for no limit.
+        grace: of a quorum: seconds after its last needed update, or None for no limit. 0 keeps the first `count` and wastes
+            the others: over-selection.
+        patience: of "first": a client that has not answered so many seconds after it was asked is dropped, so that another
+            is asked; None for no limit.
+        retries: so many times a client whose work failed is to try again before that is its outcome.
     """
 
-    kind: Literal["all", "quorum", "first"]
+    kind: Kind
     count: int = 1
     deadline: float | None = None
+    grace: float | None = None
+    patience: float | None = None
+    retries: int = 0
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise UnknownName.among("kind of closing", self.kind, get_args(Kind))
         if self.count < 1:
             raise ConfigError(f"an ask closes on at least one update, not {self.count}")
         if self.deadline is not None and not self.deadline > 0:
             raise ConfigError(f"a deadline is a positive number of seconds, not {self.deadline}")
+        if self.grace is not None and not self.grace >= 0:
+            raise ConfigError(f"a grace is a number of seconds, 0 or more, not {self.grace}")
+        if self.patience is not None and not self.patience > 0:
+            raise ConfigError(f"patience is a positive number of seconds, not {self.patience}")
+        if self.retries < 0:
+            raise ConfigError(f"a client tries again 0 or more times, not {self.retries}")
 
     @classmethod
-    def all(cls) -> Closing:
+    def all(cls, *, retries: int = 0) -> Closing:
         """Everyone must answer."""
-        return cls("all")
+        return cls("all", retries=retries)
 
     @classmethod
-    def quorum(cls, count: int, deadline: float | None = None) -> Closing:
-        """At least `count`; others have until `deadline` seconds after the ask."""
-        return cls("quorum", count, deadline)
+    def quorum(
+        cls, count: int, deadline: float | None = None, *, grace: float | None = None, retries: int = 0
+    ) -> Closing:
+        """At least `count`; others have until `deadline` seconds after the ask, or `grace` seconds after the last needed."""
+        return cls("quorum", count, deadline, grace, retries=retries)
 
     @classmethod
-    def first(cls, count: int) -> Closing:
+    def first(cls, count: int, *, patience: float | None = None, retries: int = 0) -> Closing:
         """The first `count` updates that arrive: asynchronous."""
-        return cls("first", count)
+        return cls("first", count, patience=patience, retries=retries)
 
     def broken_by(self, outcomes: Mapping[ClientId, Outcome]) -> str | None:
         """Why a complete ask with these outcomes does not count, or None where it does."""
+        excused = (
+            self.kind == "first" and len(outcomes) >= self.count
+        )  # some in flight gave nothing: others are asked next
+        needed = 1 if excused else self.count
         updated = sum(outcome.status is Status.UPDATED for outcome in outcomes.values())
         failed = [client for client, outcome in outcomes.items() if outcome.status is Status.FAILED]
         if self.kind == "all" and failed:
             return f"{len(failed)} of {len(outcomes)} clients failed, and everyone was needed"
-        if updated < self.count:
-            return f"{updated} of {len(outcomes)} clients gave a usable update, and {self.count} were needed"
+        if updated < needed:
+            return f"{updated} of {len(outcomes)} clients gave a usable update, and {needed} were needed"
         return None
 
 
@@ -129,6 +154,7 @@ class Ask:
         inputs: arrays and settings for single clients.
         form: a tree of the names, shapes and dtypes that every update must have, often the broadcast itself; None where only
             the rule can say, which then takes the first update for the norm.
+        left_out: who is not asked although it could be, and why; for the History.
     """
 
     work: str
@@ -141,6 +167,7 @@ class Ask:
     closing: Closing = field(default_factory=Closing.all)
     inputs: Mapping[ClientId, Input] = field(default_factory=dict)
     form: Tree | None = None
+    left_out: Mapping[ClientId, str] = field(default_factory=dict)
 
 
 class Status(enum.StrEnum):
@@ -167,6 +194,7 @@ class Outcome:
         why: the reason, where it is not `updated`.
         weight: the weight of its update.
         metrics: what it measured itself.
+        staleness: how many model updates were made between its broadcast and its update.
         cause: what its work raised, where that happened in this process; never travels and is not recorded.
     """
 
@@ -174,6 +202,7 @@ class Outcome:
     why: str = ""
     weight: float = 0.0
     metrics: Metrics = field(default_factory=Metrics)
+    staleness: int = 0
     cause: BaseException | None = field(default=None, compare=False, repr=False)
 
 
@@ -188,6 +217,8 @@ class Reply:
         work: the work that was asked, so that a combinator knows whether the ask was its own.
         settings: the ask's, so that it knows what for.
         failure: why there is no aggregate although updates came; such a reply is not told to the algorithm.
+        down: bytes of the arrays that were sent to clients.
+        up: bytes of the arrays that came back, whether they count or not.
     """
 
     aggregate: Tree
@@ -196,6 +227,8 @@ class Reply:
     work: str = ""
     settings: Settings = field(default_factory=dict)
     failure: AggregationError | None = None
+    down: int = 0
+    up: int = 0
 
 
 class FederatedAlgorithm(Protocol[State]):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from hansa.core import tree
 from hansa.core.ask import Ask, Outcome, Reply, Status
 from hansa.core.metrics import Metrics
 from hansa.core.population import ClientId
@@ -22,12 +23,13 @@ class Gathered:
     Attributes:
         accumulator: what the ask's rule keeps of the updates that count.
         updates: how many they are.
+        received: bytes of the arrays of all updates that came, whether they count or not.
         metrics: theirs, merged.
         outcomes: what became of each client.
     """
 
     def __init__(self, ask: Ask) -> None:
-        self._ask, self.accumulator, self.updates = ask, ask.rule.zero(), 0
+        self._ask, self.accumulator, self.updates, self.received = ask, ask.rule.zero(), 0, 0
         self.metrics, self.outcomes = Metrics(), dict[ClientId, Outcome]()
 
     @property
@@ -38,6 +40,7 @@ class Gathered:
     def add(self, client: ClientId, outcome: Outcome, update: Update | None) -> Outcome:
         """Take a client's outcome, and its update if it goes with those before it. Returns the outcome that it is then."""
         if update is not None:
+            self.received += tree.nbytes(update.tree)
             try:
                 self._ask.rule.check(self.accumulator, update)
                 metrics = self.metrics.merge(update.metrics)
@@ -67,18 +70,23 @@ class Gathered:
             outcomes[client] = same
         self.accumulator = rule.accumulate_all(self.accumulator, updates)
         self.metrics, self.updates = metrics, self.updates + len(updates)
+        self.received += len(updates) * tree.nbytes(updates[0].tree)
 
     def merge(self, other: Gathered) -> None:
         """What others gathered of the same ask."""
         self.metrics = self.metrics.merge(other.metrics)
         self.accumulator = self._ask.rule.merge(self.accumulator, other.accumulator)
         self.updates += other.updates
+        self.received += other.received
         self.outcomes.update(other.outcomes)
 
     def reply(self) -> Reply:
         """All of it. Where updates came but have no aggregate, the reply says why."""
+        ask, aggregate, failure = self._ask, dict[str, tree.Array](), None
         try:
-            aggregate = self._ask.rule.finish(self.accumulator) if self.updates else {}
-        except AggregationError as failure:
-            return Reply({}, self.metrics, self.outcomes, self._ask.work, self._ask.settings, failure)
-        return Reply(aggregate, self.metrics, self.outcomes, self._ask.work, self._ask.settings)
+            aggregate = ask.rule.finish(self.accumulator) if self.updates else aggregate
+        except AggregationError as problem:
+            failure = problem
+        addressed = sum(tree.nbytes(each.tree) for each in ask.inputs.values())
+        down = len(ask.cohort) * tree.nbytes(ask.broadcast) + addressed
+        return Reply(aggregate, self.metrics, self.outcomes, ask.work, ask.settings, failure, down, self.received)

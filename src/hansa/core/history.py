@@ -42,7 +42,10 @@ class Entry:
         settings: the ask's settings; see `model`.
         metrics: the merged metrics of the clients that count.
         outcomes: what became of each client.
-        seconds: how long it took, by the executor's clock.
+        seconds: how long it took, by the executor's clock; in a simulation with a virtual clock, by that.
+        left_out: who was not asked although it could have been, and why.
+        down: bytes of the arrays that were sent to clients.
+        up: bytes of the arrays that came back, whether they count or not.
     """
 
     round: int
@@ -52,11 +55,25 @@ class Entry:
     metrics: Metrics
     outcomes: Mapping[ClientId, Outcome]
     seconds: float = 0.0
+    left_out: Mapping[ClientId, str] = field(default_factory=dict)
+    down: int = 0
+    up: int = 0
 
     @classmethod
     def of(cls, ask: Ask, reply: Reply, seconds: float = 0.0) -> Entry:
         """The entry of an ask and its reply."""
-        return cls(ask.round, ask.work, ask.version, dict(ask.settings), reply.metrics, dict(reply.outcomes), seconds)
+        return cls(
+            ask.round,
+            ask.work,
+            ask.version,
+            dict(ask.settings),
+            reply.metrics,
+            dict(reply.outcomes),
+            seconds,
+            dict(ask.left_out),
+            reply.down,
+            reply.up,
+        )
 
     @property
     def model(self) -> str | None:
@@ -73,6 +90,9 @@ class Entry:
             "metrics": self.metrics.to_json(),
             "outcomes": {client: _outcome_to_json(outcome) for client, outcome in self.outcomes.items()},
             "seconds": self.seconds,
+            "left_out": dict(self.left_out),
+            "down": self.down,
+            "up": self.up,
         }
 
     @classmethod
@@ -86,6 +106,9 @@ class Entry:
             Metrics.from_json(data["metrics"]),
             {client: _outcome_from_json(outcome) for client, outcome in data["outcomes"].items()},
             data["seconds"],
+            data["left_out"],
+            data["down"],
+            data["up"],
         )
 
 
@@ -249,8 +272,11 @@ def _outcome_to_json(outcome: Outcome) -> dict[str, Any]:
         "why": outcome.why,
         "weight": outcome.weight,
         "metrics": outcome.metrics.to_json(),
+        "staleness": outcome.staleness,
     }
 
 
 def _outcome_from_json(data: Mapping[str, Any]) -> Outcome:
-    return Outcome(Status(data["status"]), data["why"], data["weight"], Metrics.from_json(data["metrics"]))
+    return Outcome(
+        Status(data["status"]), data["why"], data["weight"], Metrics.from_json(data["metrics"]), data["staleness"]
+    )

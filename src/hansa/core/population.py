@@ -6,7 +6,7 @@ This file must not know how clients are reached or where their data lie.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hansa.core.ids import LazyIds, without
 
@@ -52,10 +52,12 @@ class Population:
         ids: every client, in an order that does not change during a run; `LazyIds` where nobody lists them.
         examples: for each split of the data ("train", "test"), how many examples each client holds in it; a client that
             is absent holds none. `LazySizes` where that is not known before it is asked for: who is named holds some.
+        in_flight: for each work how many clients, none of them in `ids`, were asked for it and have not answered yet.
     """
 
     ids: Sequence[ClientId]
     examples: Mapping[str, Mapping[ClientId, int]] = field(default_factory=dict)
+    in_flight: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,11 +71,11 @@ class Population:
 
         Whose size is not known before it is asked for is taken to hold some.
         """
-        return Population(self._holders(self.examples.get(split, {})), self.examples)
+        return replace(self, ids=self._holders(self.examples.get(split, {})))
 
     def without(self, busy: Collection[ClientId]) -> Population:
         """Only those not in `busy`."""
-        return Population(without(self.ids, busy), self.examples) if busy else self
+        return replace(self, ids=without(self.ids, busy)) if busy else self
 
     def _holders(self, held: Mapping[ClientId, int]) -> Sequence[ClientId]:
         if isinstance(held, LazySizes):

@@ -118,6 +118,11 @@ def moved(old: Tree, change: Tree) -> Tree:
     return apply(lambda o, c: o + c if is_floating(o) else c, old, change)
 
 
+def nbytes(a: Mapping[str, Any]) -> int:
+    """Bytes of all leaves together."""
+    return sum(leaf.nbytes for leaf in a.values())
+
+
 def not_finite(a: Tree) -> str | None:
     """The name of the first leaf that holds a NaN or an infinity; None where there is none."""
     with np.errstate(invalid="ignore", over="ignore"):  # a signalling NaN is one to find, not to warn of

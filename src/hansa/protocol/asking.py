@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 from hansa.protocol.closing import close, close_if_due
@@ -56,20 +57,24 @@ def _asked(turn: Turn, event: Asks) -> Asked:
         Part(client, homes[client], run.occurrence(client, event.work, event.round), settings, inputs)
         for client, settings, inputs in event.parts
     )
-    deadline = 0.0 if event.deadline is None else turn.now + event.deadline
+    closing = event.closing
+    deadline = 0.0 if closing.deadline is None else turn.now + closing.deadline
     return Asked(
         run.id,
         run.asks + 1,
         event.work,
         event.round,
         event.version,
-        event.kind,
-        event.count,
+        closing.kind,
+        closing.count,
         deadline,
         turn.now,
         event.broadcast,
         cohort,
         json.dumps(population, separators=(",", ":"), sort_keys=True),
+        math.inf if closing.grace is None else closing.grace,
+        math.inf if closing.patience is None else closing.patience,
+        closing.retries,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hansa.core.ask import Closing
 from hansa.protocol.facts import Told
 from hansa.protocol.messages import Answer, Beat, Blob, Result
 
@@ -86,9 +87,7 @@ class Asks:
     work: str
     round: int
     version: int
-    kind: str
-    count: int
-    deadline: float | None
+    closing: Closing
     broadcast: Blob
     parts: tuple[tuple[str, str, Blob | None], ...]
 

@@ -5,6 +5,7 @@ Each fact belongs to one run. It is on disk before anybody outside is told of it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -34,6 +35,9 @@ class Accepted:
         seed: of the experiment's random choices.
         resumes: the run that it goes on with, which was over before its end; empty for a run from the beginning.
         since: the last state of that run; None where it had none.
+        cores: that an Envoy must have.
+        memory: bytes that an Envoy must have.
+        device: that an Envoy must have, such as "cuda"; empty for none.
     """
 
     run: str
@@ -53,6 +57,9 @@ class Accepted:
     seed: int = 0
     resumes: str = ""
     since: Told | None = None
+    cores: int = 0
+    memory: int = 0
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,9 @@ class Asked:
         broadcast: the arrays for everyone.
         parts: the cohort, in its order.
         population: what the algorithm saw when it asked, as JSON, so that it asks the same again.
+        grace: of its closing; infinite for none.
+        patience: of its closing; infinite for none.
+        retries: of its closing.
     """
 
     run: str
@@ -139,6 +149,9 @@ class Asked:
     broadcast: Blob
     parts: tuple[Part, ...]
     population: str
+    grace: float = math.inf
+    patience: float = math.inf
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,12 +49,23 @@ class Consent(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What an Envoy has for one visit: it works on it, or has an answer that is not settled."""
+    """What an Envoy has for one visit: it works on it, or has an answer that is not settled.
+
+    Attributes:
+        run: the run.
+        ask: the number of the ask in its run.
+        client: who.
+        answered: it has an answer.
+        done: steps of the work that are done, as far as it tells.
+        of: steps that it will take; 0 where it does not tell.
+    """
 
     run: str
     ask: int
     client: str
     answered: bool
+    done: int = 0
+    of: int = 0
 
 
 # --- an Envoy to its Director
@@ -71,6 +82,8 @@ class Hello:
         shard: what it announces of its data, as JSON (`hansa.data.shards.ShardFacts`).
         labels: what its owner says of it.
         devices: where it can compute.
+        cores: that a work may use; 0 where it does not say.
+        memory: bytes that a work may use; 0 where it does not say.
     """
 
     versions: tuple[int, ...]
@@ -79,6 +92,8 @@ class Hello:
     shard: str
     labels: Mapping[str, str] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
+    cores: int = 0
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +220,7 @@ class Assign:
         settings: for everyone, overlaid by those for this client, as JSON.
         inputs: arrays for this client alone.
         previous: what became of the client's answers that it may not know to be settled.
+        retries: so many times a work that failed is to be tried again before that is the answer.
     """
 
     run: str
@@ -217,6 +233,7 @@ class Assign:
     settings: str = "{}"
     inputs: Blob | None = None
     previous: tuple[Settled, ...] = ()
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

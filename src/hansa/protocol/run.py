@@ -175,7 +175,8 @@ class Run:
     def population(self) -> dict[str, Any]:
         """Who may be asked now: everyone who has joined, but those in flight and those that went missing.
 
-        `ids` are sorted, and `examples` says for each split how many examples each client has.
+        `ids` are sorted, `examples` says for each split how many examples each client has, and `in_flight` for each work
+        how many clients are at it.
         """
         if self.asked is not None:  # the algorithm is to ask the same again
             seen: dict[str, Any] = json.loads(self.asked.population)
@@ -187,7 +188,10 @@ class Run:
         for client in sorted(clients):
             for split, size in clients[client].items():
                 examples.setdefault(split, {})[client] = size
-        return {"ids": sorted(clients), "examples": examples}
+        flying: dict[str, int] = {}
+        for visit in self.visits.values():
+            flying[visit.asked.work] = flying.get(visit.asked.work, 0) + 1
+        return {"ids": sorted(clients), "examples": examples, "in_flight": flying}
 
     def of_ask(self) -> dict[tuple[int, str], Visit]:
         """The open visits that the present ask waits for: those of its own, or where it closes on the first, of its work."""

@@ -11,7 +11,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -110,15 +110,14 @@ class Aggregator:
         """Who may be asked, as the Director says."""
         self._channel.send({"wants": {}})
         told = self._await("population")
-        self._population = Population(tuple(told["ids"]), told["examples"])
+        self._population = Population(tuple(told["ids"]), told["examples"], told["in_flight"])
         return self._population
 
     def execute(self, ask: Ask) -> Reply:
         """Let the Director ask, judge what arrives, and make one of what it says counts."""
-        closing = ask.closing
         parts = [[client, *self._addressed(ask, client)] for client in ask.cohort]
-        asked = {"work": ask.work, "round": ask.round, "version": ask.version, "kind": closing.kind}
-        asked |= {"count": closing.count, "deadline": closing.deadline, "parts": parts}
+        asked = {"work": ask.work, "round": ask.round, "version": ask.version, "closing": asdict(ask.closing)}
+        asked |= {"parts": parts}
         broadcast = self._file(ask.broadcast)
         passes("aggregator: asks not said")
         self._channel.send({"asks": {**asked, "broadcast": broadcast}})
@@ -152,8 +151,9 @@ class Aggregator:
         for number, client, status, why in self._closed["fates"]:
             answer = arrived.get((number, client))
             if answer is not None and status == Status.UPDATED:
-                outcome = Outcome(Status.UPDATED, weight=answer.weight, metrics=answer.metrics)
-                gathered.add(client, outcome, answer.update(client, ask.version))
+                update = answer.update(client, ask.version)
+                outcome = Outcome(Status.UPDATED, "", answer.weight, answer.metrics, update.staleness)
+                gathered.add(client, outcome, update)
             else:
                 gathered.add(client, Outcome(Status(status), why), None)
         return gathered.reply()

@@ -101,7 +101,8 @@ class Intake:
         if (why := refusal(update, self._form, answer.held)) is not None:
             return Outcome(Status.REJECTED, why, metrics=update.metrics), None
         sent = replace(update, state=None, client=answer.client, staleness=answer.staleness)
-        return Outcome(Status.UPDATED, weight=float(update.weight), metrics=update.metrics), sent
+        counts = Outcome(Status.UPDATED, "", float(update.weight), update.metrics, answer.staleness)
+        return counts, sent
 
 
 def _are_good(answers: Sequence[Answer], form: Tree) -> bool:

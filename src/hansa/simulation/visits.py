@@ -118,7 +118,9 @@ class Visits:
 
     def population(self) -> Population:
         """Everyone who is not in flight."""
-        return self._everyone.without({client for queue in self._in_flight.values() for _, client, _ in queue})
+        busy = {client for queue in self._in_flight.values() for _, client, _ in queue}
+        flying = {work: len(queue) for work, queue in self._in_flight.items() if queue}
+        return replace(self._everyone.without(busy), in_flight=flying) if flying else self._everyone
 
     def asked(self, ask: Ask) -> deque[Asked]:
         """Write a new ask down. Returns the queue of its work: who is in flight already, then the cohort."""

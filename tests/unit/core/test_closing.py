@@ -26,7 +26,9 @@ def outcomes(**counts: int) -> dict[str, Outcome]:
         (Closing.quorum(3), {"updated": 2, "failed": 1}, "2 of 3 clients gave a usable update, and 3 were needed"),
         (Closing.first(2), {"updated": 2}, None),
         (Closing.first(2), {"updated": 2, "failed": 3}, None),
-        (Closing.first(2), {"updated": 1, "rejected": 3}, "1 of 4 clients gave a usable update, and 2 were needed"),
+        (Closing.first(2), {"updated": 1, "rejected": 3}, None),
+        (Closing.first(2), {"updated": 1}, "1 of 1 clients gave a usable update, and 2 were needed"),
+        (Closing.first(2), {"failed": 3}, "0 of 3 clients gave a usable update, and 1 were needed"),
     ],
 )
 def test_an_ask_counts_when_enough_clients_updated(closing: Closing, counts: dict[str, int], why: str | None) -> None:

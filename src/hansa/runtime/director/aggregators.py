@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hansa.core.ask import Status
+from hansa.core.ask import Closing, Status
 from hansa.errors import ChildDied, HansaError, InputError, ProtocolError
 from hansa.experiment.manifest import Manifest
 from hansa.experiment.package import unpack
@@ -231,14 +231,11 @@ class Aggregators:
         parts = []
         for client, settings, inputs in said["parts"]:
             parts.append((str(client), str(settings), await self._taken(run, inputs) if inputs else None))
-        deadline = None if said["deadline"] is None else float(said["deadline"])
         asks = Asks(
             str(said["work"]),
             int(said["round"]),
             int(said["version"]),
-            str(said["kind"]),
-            int(said["count"]),
-            deadline,
+            _closing(said["closing"]),
             broadcast,
             tuple(parts),
         )
@@ -295,3 +292,9 @@ class Aggregators:
             return dict(say)
         update = None if arrived["update"] is None else str(self._path(arrived["update"]))
         return {"arrived": {**arrived, "update": update, "weight": repr(arrived["weight"])}}
+
+
+def _closing(said: Mapping[str, Any]) -> Closing:
+    """A closing as a child says it."""
+    limits = {name: None if said[name] is None else float(said[name]) for name in ("deadline", "grace", "patience")}
+    return Closing(said["kind"], int(said["count"]), **limits, retries=int(said["retries"]))

@@ -210,7 +210,7 @@ def _gathered(ask: Ask, letter: Letter) -> Gathered:
     """A worker's partial sum."""
     gathered = Gathered(ask)
     gathered.accumulator, gathered.metrics = letter.value
-    gathered.updates = letter.head["updates"]
+    gathered.updates, gathered.received = letter.head["updates"], letter.head["received"]
     return gathered
 
 
@@ -218,7 +218,7 @@ def _outcome(said: Sequence[Any]) -> Outcome:
     """An outcome as a worker tells it."""
     status, why, weight, metrics, cause = said
     measured = Metrics() if metrics is None else Metrics.from_json(metrics)
-    return Outcome(Status(status), why, weight, measured, None if cause is None else again(Told(*cause)))
+    return Outcome(Status(status), why, weight, measured, cause=None if cause is None else again(Told(*cause)))
 
 
 def _died(problem: ChildDied) -> Outcome:

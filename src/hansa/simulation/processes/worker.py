@@ -235,7 +235,9 @@ class Worker:
         gathered, asked.intake = asked.intake.gathered, Intake(asked.ask, many=self._mode == "fast")
         value = [gathered.accumulator, gathered.metrics]
         try:
-            return self._letters.written(Letter("partial", {"updates": gathered.updates}, value))
+            return self._letters.written(
+                Letter("partial", {"updates": gathered.updates, "received": gathered.received}, value)
+            )
         except HansaError as problem:
             return self.refused(problem.line)
 

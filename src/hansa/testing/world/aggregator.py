@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hansa.core.ask import Status
+from hansa.core.ask import Closing, Status
 from hansa.protocol.events import Asks, Fails, Finishes, Judges, Tells, Wants
 from hansa.protocol.facts import Fate, Told
 from hansa.protocol.messages import Blob
@@ -78,10 +78,10 @@ class Aggregator:
             client: self.library.named("input", client, state.done) if toy.number(client, state.done) % 3 == 0 else None
             for client in chosen
         }
-        deadline = plan.deadline if plan.kind == "quorum" else None
         count = 1 if plan.kind == "all" else min(plan.count, len(chosen))
+        closing = Closing(plan.kind, count, plan.deadline if plan.kind == "quorum" else None)
         parts = tuple((client, "{}", inputs[client]) for client in chosen)
-        asks = Asks(work, state.done + 1, state.version, plan.kind, count, deadline, broadcast, parts)
+        asks = Asks(work, state.done + 1, state.version, closing, broadcast, parts)
         self.out(asks, (broadcast, *inputs.values()))
 
     def _judge(self, arrived: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from hansa.core.ask import Status
+from hansa.core.ask import Kind, Status
 from hansa.core.private import PrivateState
 from hansa.protocol import asking, closing, director, envoy, gathering, run, running, tasks, visiting
 from hansa.protocol.effects import Record, Send
@@ -48,7 +48,7 @@ class Mutant:
     plant: Callable[[Patch], None]
     found: str
     faults: tuple[str, ...] = ()
-    kind: str = ""
+    kind: Kind | None = None
 
     def schedule(self, seed: int) -> Plan:
         """The schedule of a seed, with its faults and its closing."""

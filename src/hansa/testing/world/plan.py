@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import get_args
+
+from hansa.core.ask import Kind
 
 CALM = 1200.0
 """When the faults cease, in seconds; time begins at `START`."""
@@ -38,7 +41,7 @@ class RunPlan:
 
     run: str
     at: float
-    kind: str
+    kind: Kind
     count: int
     deadline: float
     rounds: int
@@ -160,7 +163,7 @@ def drawn(seed: int) -> Plan:
 
 
 def _run(rng: random.Random, run: str, envoys: int) -> RunPlan:
-    kind = rng.choice(("all", "quorum", "first"))
+    kind = rng.choice(get_args(Kind))
     everyone = kind == "all" or rng.random() < 0.3
     return RunPlan(
         run,

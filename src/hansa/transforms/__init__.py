@@ -1,0 +1,1 @@
+"""Transforms: what changes an update on its way out of a client, and back in at the server. One idea a file."""
