@@ -282,7 +282,10 @@ def test_workers_end_with_their_parent_however_it_ends(folder: Path, isolation: 
         assert len(groups) == 2
         watched = [os.pidfd_open(int(group)) for group in groups]
         parent.send_signal(number)
-        parent.wait(20)
+        try:
+            parent.wait(20)
+        finally:
+            parent.kill()  # where it did not end: leaving the block would wait for it for ever
     for group, each in zip(groups, watched, strict=True):
         assert _ends(each), f"worker {group} is left"
         os.close(each)
