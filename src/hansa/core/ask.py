@@ -6,13 +6,13 @@ This file must not know how an ask is carried out.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from hansa.core.metrics import Metrics
 from hansa.core.population import ClientId, Population
+from hansa.core.status import Status as Status
 from hansa.core.tree import Tree
 from hansa.core.work import Settings, Update, Work
 from hansa.errors import AggregationError, ConfigError, UnknownName
@@ -170,21 +170,6 @@ class Ask:
     left_out: Mapping[ClientId, str] = field(default_factory=dict)
 
 
-class Status(enum.StrEnum):
-    """What became of a client that was asked."""
-
-    UPDATED = "updated"
-    """Its update counts."""
-    FAILED = "failed"
-    """Its work raised."""
-    REJECTED = "rejected"
-    """Its update was refused: not finite, another shape, a weight that makes no sense."""
-    DROPPED = "dropped"
-    """It never answered."""
-    LATE = "late"
-    """It answered after the ask was closed."""
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What became of one client that was asked.
@@ -219,6 +204,7 @@ class Reply:
         failure: why there is no aggregate although updates came; such a reply is not told to the algorithm.
         down: bytes of the arrays that were sent to clients.
         up: bytes of the arrays that came back, whether they count or not.
+        wasted: those of them that came back, or were on their way, for nothing.
     """
 
     aggregate: Tree
@@ -229,6 +215,7 @@ class Reply:
     failure: AggregationError | None = None
     down: int = 0
     up: int = 0
+    wasted: int = 0
 
 
 class FederatedAlgorithm(Protocol[State]):

@@ -23,13 +23,18 @@ class Gathered:
     Attributes:
         accumulator: what the ask's rule keeps of the updates that count.
         updates: how many they are.
+        sent: bytes of the arrays that clients were given.
         received: bytes of the arrays of all updates that came, whether they count or not.
+        wasted: those of them that do not count.
         metrics: theirs, merged.
         outcomes: what became of each client.
     """
 
     def __init__(self, ask: Ask) -> None:
-        self._ask, self.accumulator, self.updates, self.received = ask, ask.rule.zero(), 0, 0
+        self._ask, self.accumulator, self.updates = ask, ask.rule.zero(), 0
+        addressed = sum(tree.nbytes(each.tree) for each in ask.inputs.values())
+        self.sent = len(ask.cohort) * tree.nbytes(ask.broadcast) + addressed
+        self.received = self.wasted = 0
         self.metrics, self.outcomes = Metrics(), dict[ClientId, Outcome]()
 
     @property
@@ -40,17 +45,24 @@ class Gathered:
     def add(self, client: ClientId, outcome: Outcome, update: Update | None) -> Outcome:
         """Take a client's outcome, and its update if it goes with those before it. Returns the outcome that it is then."""
         if update is not None:
-            self.received += tree.nbytes(update.tree)
+            size = tree.nbytes(update.tree)
+            self.received += size
             try:
                 self._ask.rule.check(self.accumulator, update)
                 metrics = self.metrics.merge(update.metrics)
             except (InputError, AggregationError) as misfit:
                 outcome = replace(outcome, status=Status.REJECTED, why=misfit.what, weight=0.0)
+                self.wasted += size
             else:
                 self.accumulator = self._ask.rule.accumulate(self.accumulator, update)
                 self.metrics, self.updates = metrics, self.updates + 1
         self.outcomes[client] = outcome
         return outcome
+
+    def waste(self, size: int) -> None:
+        """So many bytes came of updates that do not count."""
+        self.received += size
+        self.wasted += size
 
     @property
     def takes_many(self) -> bool:
@@ -78,6 +90,7 @@ class Gathered:
         self.accumulator = self._ask.rule.merge(self.accumulator, other.accumulator)
         self.updates += other.updates
         self.received += other.received
+        self.wasted += other.wasted
         self.outcomes.update(other.outcomes)
 
     def reply(self) -> Reply:
@@ -87,6 +100,5 @@ class Gathered:
             aggregate = ask.rule.finish(self.accumulator) if self.updates else aggregate
         except AggregationError as problem:
             failure = problem
-        addressed = sum(tree.nbytes(each.tree) for each in ask.inputs.values())
-        down = len(ask.cohort) * tree.nbytes(ask.broadcast) + addressed
-        return Reply(aggregate, self.metrics, self.outcomes, ask.work, ask.settings, failure, down, self.received)
+        sizes = self.sent, self.received, self.wasted
+        return Reply(aggregate, self.metrics, self.outcomes, ask.work, ask.settings, failure, *sizes)

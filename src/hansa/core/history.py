@@ -7,109 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from hansa import plots
-from hansa.core.ask import Ask, Outcome, Reply, Status
+from hansa.core.entry import FEDERATED as FEDERATED
+from hansa.core.entry import MODEL as MODEL
+from hansa.core.entry import Entry as Entry
 from hansa.core.goal import Goal
-from hansa.core.metrics import Metrics
-from hansa.core.population import ClientId
+from hansa.core.spent import Over, Waste, axis, spent, wasted
 from hansa.core.tree import Tree
-from hansa.core.work import Settings, settings_from_json, settings_to_json
 from hansa.errors import ConfigError, UnknownName
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MODEL = "model"
-"""The setting of an evaluation that names the evaluated model."""
-
-FEDERATED = "federated"
-"""What an evaluation's setting "model" says when the model is the federation's own."""
+VIRTUAL = "virtual"
+"""What the environment says of the clock whose seconds are a simulation's."""
 
 SHOWN = 20
 """Evaluations that a notebook's table lists: the first and the last of more."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One ask and what came of it.
-
-    Attributes:
-        round: the round that the ask belonged to.
-        work: the work that was asked.
-        version: how many model updates its broadcast had seen.
-        settings: the ask's settings; see `model`.
-        metrics: the merged metrics of the clients that count.
-        outcomes: what became of each client.
-        seconds: how long it took, by the executor's clock; in a simulation with a virtual clock, by that.
-        left_out: who was not asked although it could have been, and why.
-        down: bytes of the arrays that were sent to clients.
-        up: bytes of the arrays that came back, whether they count or not.
-    """
-
-    round: int
-    work: str
-    version: int
-    settings: Settings
-    metrics: Metrics
-    outcomes: Mapping[ClientId, Outcome]
-    seconds: float = 0.0
-    left_out: Mapping[ClientId, str] = field(default_factory=dict)
-    down: int = 0
-    up: int = 0
-
-    @classmethod
-    def of(cls, ask: Ask, reply: Reply, seconds: float = 0.0) -> Entry:
-        """The entry of an ask and its reply."""
-        return cls(
-            ask.round,
-            ask.work,
-            ask.version,
-            dict(ask.settings),
-            reply.metrics,
-            dict(reply.outcomes),
-            seconds,
-            dict(ask.left_out),
-            reply.down,
-            reply.up,
-        )
-
-    @property
-    def model(self) -> str | None:
-        """The name of the model that was evaluated; None for any other ask."""
-        return str(self.settings[MODEL]) if MODEL in self.settings else None
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object; settings that are bytes are written in hexadecimal."""
-        return {
-            "round": self.round,
-            "work": self.work,
-            "version": self.version,
-            "settings": settings_to_json(self.settings),
-            "metrics": self.metrics.to_json(),
-            "outcomes": {client: _outcome_to_json(outcome) for client, outcome in self.outcomes.items()},
-            "seconds": self.seconds,
-            "left_out": dict(self.left_out),
-            "down": self.down,
-            "up": self.up,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Entry:
-        """The entry that `to_json` described."""
-        return cls(
-            data["round"],
-            data["work"],
-            data["version"],
-            settings_from_json(data["settings"]),
-            Metrics.from_json(data["metrics"]),
-            {client: _outcome_from_json(outcome) for client, outcome in data["outcomes"].items()},
-            data["seconds"],
-            data["left_out"],
-            data["down"],
-            data["up"],
-        )
 
 
 @dataclass(frozen=True)
@@ -144,9 +60,51 @@ class History:
         """The entries that evaluated a model. With `model`, only that one's."""
         return (e for e in self.entries if e.model is not None and model in (None, e.model))
 
-    def series(self, metric: str, model: str = FEDERATED) -> list[tuple[int, float]]:
-        """How a metric of a model went, as pairs (round, value)."""
-        return [(e.round, e.metrics.value(metric)) for e in self.evaluations(model) if metric in e.metrics]
+    @overload
+    def series(self, metric: str, model: str = ..., over: Literal["rounds"] = ...) -> list[tuple[int, float]]: ...
+    @overload
+    def series(self, metric: str, model: str = ..., over: Over = ...) -> list[tuple[float, float]]: ...
+    def series(
+        self, metric: str, model: str = FEDERATED, over: Over = "rounds"
+    ) -> list[tuple[int, float]] | list[tuple[float, float]]:
+        """How a metric of a model went, as pairs (round, value).
+
+        Args:
+            metric: which.
+            model: whose.
+            over: "seconds" and "bytes" give what the run had taken until then instead of the round, evaluations included:
+                seconds by the run's clock, which may be a virtual one; bytes of arrays sent and received.
+
+        Raises:
+            UnknownName: of another `over`.
+        """
+        return [
+            (at, e.metrics.value(metric))
+            for at, e in zip(spent(self.entries, over), self.entries, strict=True)
+            if e.model == model and metric in e.metrics
+        ]
+
+    def reached(self, by: str, value: float, over: Over = "rounds", model: str = FEDERATED) -> float | None:
+        """After how many rounds, seconds or bytes a model was first so good: `reached("max accuracy", 0.95, "seconds")`.
+
+        Args:
+            by: which way a metric is good, "max accuracy" or "min loss".
+            value: how good; None is returned where it never was.
+            over: what is counted; see `series`.
+            model: whose.
+
+        Raises:
+            ConfigError: `by` is not "min" or "max" and the name of a metric.
+            UnknownName: the metric was never measured, or of another `over`.
+        """
+        goal = Goal.of(by)
+        self.final(goal.metric, model)
+        series = self.series(goal.metric, model, over)
+        return next((at for at, found in series if (found >= value if goal.most else found <= value)), None)
+
+    def wasted(self) -> Waste:
+        """The visits that did not count: failed, rejected, dropped or late; and the bytes that they sent for nothing."""
+        return wasted(self.entries)
 
     def final(self, metric: str, model: str = FEDERATED) -> float:
         """The last value of a metric of a model. Raises `UnknownName` where it was never measured."""
@@ -174,16 +132,24 @@ class History:
             raise UnknownName(f"the metric {goal.metric!r} was NaN whenever it was measured")
         return (max if goal.most else min)(series, key=lambda pair: pair[1])
 
-    def plot(self, *metrics: str, model: str | Sequence[str] | None = None) -> Figure:
+    def plot(
+        self,
+        *metrics: str,
+        model: str | Sequence[str] | None = None,
+        over: Over = "rounds",
+    ) -> Figure:
         """Metrics by round, a panel for each: the federated model bold, owners' own models faint.
+
+        Several runs are drawn in one picture by `hansa.compare`.
 
         Args:
             metrics: which; all that were evaluated unless given. One that was never evaluated, such as a loss in training,
                 is drawn as each work reported it.
             model: only this model, or these; everyone unless given.
+            over: what the horizontal axis counts: "rounds", "seconds" or "bytes"; see `series`.
 
         Raises:
-            UnknownName: a metric was never measured, or nothing was ever evaluated of a model.
+            UnknownName: a metric was never measured, nothing was ever evaluated of a model, or of another `over`.
             ConfigError: there is nothing to plot.
             MissingExtra: matplotlib is not installed.
         """
@@ -199,15 +165,25 @@ class History:
                 hint='wrap the algorithm in Evaluated(...), or name a metric of the training: history.plot("loss")',
             )
         owners = sum(name != FEDERATED for name in named)
-        return plots.lines({metric: self._lines(metric, named) for metric in chosen}, others=f"{owners} owners")
+        largest = max(spent(self.entries, over), default=0.0)
+        divisor, x = axis(over, largest, virtual=self.is_virtual)
+        panels = {metric: self._lines(metric, named, over, divisor) for metric in chosen}
+        return plots.lines(panels, x=x, others=f"{owners} owners")
 
-    def _lines(self, metric: str, models: Sequence[str]) -> list[plots.Line]:
+    @property
+    def is_virtual(self) -> bool:
+        """Whether its seconds are a virtual clock's."""
+        return self.environment.get("clock") == VIRTUAL
+
+    def _lines(self, metric: str, models: Sequence[str], over: Over, divisor: float) -> list[plots.Line]:
         """A metric's line for each model that it was measured of, or else for each work that reported it."""
-        series = {model: self.series(metric, model) for model in models}
+        series: dict[str, list[tuple[float, float]]] = {
+            model: [(at / divisor, value) for at, value in self.series(metric, model, over)] for model in models
+        }
         if not any(series.values()):
-            for entry in self.entries:
+            for at, entry in zip(spent(self.entries, over), self.entries, strict=True):
                 if entry.model is None and metric in entry.metrics:
-                    series.setdefault(entry.work, []).append((entry.round, entry.metrics.value(metric)))
+                    series.setdefault(entry.work, []).append((at / divisor, entry.metrics.value(metric)))
         if not any(series.values()):
             raise UnknownName.among("metric", metric, dict.fromkeys(name for e in self.entries for name in e.metrics))
         bold = [name for name in series if name == FEDERATED or name not in models]
@@ -215,16 +191,30 @@ class History:
             plots.Line(name, points, bold=name in bold or len(models) == 1) for name, points in series.items() if points
         ]
 
+    def _rows(self) -> tuple[list[str], list[tuple[str, ...]]]:
+        """(headings, cells) of the evaluations, one row for each round and model; with the time where that is virtual."""
+        times = {id(e): at for e, at in zip(self.entries, spent(self.entries, "seconds"), strict=True)}
+        rows = [(e, e.metrics.numbers()) for e in self.evaluations()]
+        names = list(dict.fromkeys(name for _, numbers in rows for name in numbers))
+        timed = ["seconds"] if self.is_virtual else []
+        cells = [
+            (
+                str(e.round),
+                str(e.model),
+                *(f"{times[id(e)]:.1f}" for _ in timed),
+                *(f"{numbers[name]:.4f}" if name in numbers else "" for name in names),
+            )
+            for e, numbers in rows
+        ]
+        return ["round", "model", *timed, *names], cells
+
     def table(self) -> str:
-        """The evaluations as lines of text, one for each round and model."""
-        rows = [(str(e.round), str(e.model), e.metrics.numbers()) for e in self.evaluations()]
-        names = list(dict.fromkeys(name for _, _, numbers in rows for name in numbers))
-        width = max((len(model) for _, model, _ in rows), default=0)
-        lines = ["round  " + "model".ljust(width) + "".join(name.rjust(max(10, len(name) + 2)) for name in names)]
-        for round_, model, numbers in rows:
-            cells = (f"{numbers[name]:.4f}" if name in numbers else "" for name in names)
-            values = "".join(cell.rjust(max(10, len(name) + 2)) for name, cell in zip(names, cells, strict=True))
-            lines.append(f"{round_:>5}  {model.ljust(width)}{values}")
+        """The evaluations as lines of text, one for each round and model; with the seconds where a clock is virtual."""
+        (first, second, *names), rows = self._rows()
+        width = max((len(row[1]) for row in rows), default=0)
+        widths = [max(10, len(name) + 2) for name in names]
+        lines = [f"{first}  {second.ljust(width)}" + "".join(map(str.rjust, names, widths))]
+        lines += [f"{row[0]:>5}  {row[1].ljust(width)}" + "".join(map(str.rjust, row[2:], widths)) for row in rows]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -237,16 +227,11 @@ class History:
         return f"History({self.rounds} rounds, {len(self.entries)} asks, seed={self.seed}, {self.mode} mode{measured})"
 
     def _repr_html_(self) -> str:
-        rows = [(e.round, str(e.model), e.metrics.numbers()) for e in self.evaluations()]
-        names = list(dict.fromkeys(name for _, _, numbers in rows for name in numbers))
-        cells = [
-            (round_, model, *(f"{numbers[name]:.4f}" if name in numbers else "" for name in names))
-            for round_, model, numbers in rows
-        ]
-        few = cells if len(cells) <= SHOWN else [*cells[: SHOWN // 2], ("…",) * (len(names) + 2), *cells[-SHOWN // 2 :]]
+        headings, cells = self._rows()
+        gap = ("…",) * len(headings)
+        few = cells if len(cells) <= SHOWN else [*cells[: SHOWN // 2], gap, *cells[-SHOWN // 2 :]]
         note = f"{len(self.entries)} asks, seed {self.seed}, {self.mode} mode"
-        title = f"History of {self.rounds} rounds"
-        return plots.html_table(title, ["round", "model", *names], few, ["round", *names], note)
+        return plots.html_table(f"History of {self.rounds} rounds", headings, few, [headings[0], *headings[2:]], note)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object of everything but the model, which is a file of its own."""
@@ -264,19 +249,3 @@ class History:
         """The history that `to_json` described, with its model."""
         entries = tuple(Entry.from_json(entry) for entry in data["entries"])
         return cls(entries, model or {}, data["rounds"], data["seed"], data["mode"], data["environment"])
-
-
-def _outcome_to_json(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "status": outcome.status.value,
-        "why": outcome.why,
-        "weight": outcome.weight,
-        "metrics": outcome.metrics.to_json(),
-        "staleness": outcome.staleness,
-    }
-
-
-def _outcome_from_json(data: Mapping[str, Any]) -> Outcome:
-    return Outcome(
-        Status(data["status"]), data["why"], data["weight"], Metrics.from_json(data["metrics"]), data["staleness"]
-    )

@@ -71,8 +71,10 @@ def steps(
         RunFailed: an ask could not be completed by its closing, its updates have no average, or the model or its loss is
             no longer finite. The error's History reports the round, and holds the last good model.
     """
-    while (ask := algorithm.ask(progress.state, executor.population())) is not None:
-        began = clock()
+    while True:
+        began = clock()  # waiting for a population takes time too
+        if (ask := algorithm.ask(progress.state, executor.population())) is None:
+            return
         reply = executor.execute(ask)
         progress = _told(algorithm, progress, ask, reply, clock() - began)
         step = Step(ask, reply, progress)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
-from hansa.core.ask import Status
+from hansa.core.status import Status
 
 State = TypeVar("State")
 State_co = TypeVar("State_co", covariant=True)

@@ -22,6 +22,7 @@ from hansa.experiment.reference import Mode
 from hansa.federation.run import EnvoyInfo, envoys_html, watching
 from hansa.federation.simulated_run import SimulatedRun
 from hansa.simulation.choice import Auto, ExecutorChoice, Job
+from hansa.simulation.clock import VirtualClock
 
 if TYPE_CHECKING:
     from hansa.federation.source import Source
@@ -47,6 +48,7 @@ class SimulatedFederation:
         mode: Mode = "reference",
         device: str = "cpu",
         executor: ExecutorChoice | None = None,
+        clock: VirtualClock | None = None,
     ) -> None:
         if mode not in get_args(Mode):
             raise ConfigError(f"there is no mode {mode!r}", hint='choose "reference" or "fast"')
@@ -60,7 +62,7 @@ class SimulatedFederation:
                     where=f"client {client!r}",
                     hint='leave it out of the training split; one that only evaluates belongs in "test" alone',
                 )
-        self.data, self.mode, self.device = data, mode, device
+        self.data, self.mode, self.device, self.clock = data, mode, device, clock
         self.executor: ExecutorChoice = Auto() if executor is None else executor
         self._runs: list[SimulatedRun] = []
 
@@ -141,7 +143,7 @@ class SimulatedFederation:
             return origin_of(experiment, source if isinstance(source, Source) else Source(Path(source)))
 
         device = chosen(experiment.device, (self.device,))
-        return Job(experiment.plan.works, self.data, experiment.seed, self.mode, device, origin)
+        return Job(experiment.plan.works, self.data, experiment.seed, self.mode, device, origin, self.clock)
 
     def runs(self) -> list[SimulatedRun]:
         """All runs of this object, the newest last."""

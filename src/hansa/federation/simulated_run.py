@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any, Self
 from hansa.callbacks import Callback, Told
 from hansa.callbacks.stored import Stored
 from hansa.core.ask import FederatedAlgorithm
-from hansa.core.history import Entry, History
+from hansa.core.history import VIRTUAL, Entry, History
 from hansa.core.keeping import BEST, CHECKPOINT, Best
 from hansa.core.loop import Progress, Step, steps
 from hansa.core.tree import Tree
@@ -207,7 +206,7 @@ class SimulatedRun:
         self._moves("running")
         if self.progress is None:
             self.progress = self._begun(plan)
-        for step in steps(plan, executor, self.progress, time.perf_counter):
+        for step in steps(plan, executor, self.progress, executor.seconds):
             self._keep(step, executor.chosen)
             tell(step.history.entries[-1])
             del step  # and its aggregate, while the next ask is carried out
@@ -219,7 +218,7 @@ class SimulatedRun:
         """Before the first ask."""
         with threads(self._mode):
             initial = self.experiment.start()
-        there = environment(self._mode)
+        there = {**environment(self._mode), **({} if self._job.clock is None else {"clock": VIRTUAL})}
         return Progress.begin(
             plan, History(model=initial, seed=self.experiment.seed, mode=self._mode, environment=there)
         )

@@ -34,7 +34,14 @@ class Line:
     bold: bool = False
 
 
-def lines(panels: Mapping[str, Sequence[Line]], *, x: str = "round", others: str = "others") -> Figure:
+def lines(
+    panels: Mapping[str, Sequence[Line]],
+    *,
+    x: str = "round",
+    y: str = "",
+    goal: float | None = None,
+    others: str = "others",
+) -> Figure:
     """A panel for each measure, side by side, with one legend for all of them.
 
     A line has the same colour in every panel. More than six faint lines are all grey, with one entry in the legend.
@@ -42,6 +49,8 @@ def lines(panels: Mapping[str, Sequence[Line]], *, x: str = "round", others: str
     Args:
         panels: the lines of each measure, by its name.
         x: what the horizontal axis counts.
+        y: what is measured in all of them, where panels are named by what their horizontal axes count instead.
+        goal: where a horizontal line is drawn.
         others: what the legend calls many faint lines together, such as "owners".
 
     Raises:
@@ -59,7 +68,9 @@ def lines(panels: Mapping[str, Sequence[Line]], *, x: str = "round", others: str
         for line in sorted(each, key=lambda line: line.bold):
             found = _draw(axes, line, colours.get(line.name))
             drawn.setdefault(line.name if line.bold or line.name in colours else others, found)
-        dress(axes, x=x, y=name, grid="y")
+        if goal is not None:
+            axes.axhline(goal, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        dress(axes, x=name if y else x, y=y or name, grid="y")
         whole(axes.xaxis, 8)
         axes.margins(x=0.03, y=0.08)
     for unused in list(grid.flat)[len(panels) :]:

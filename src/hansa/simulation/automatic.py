@@ -70,6 +70,10 @@ class Automatic:
         """Go on from there."""
         self._now.restore(state)
 
+    def seconds(self) -> float:
+        """What time it is, from any origin."""
+        return self._now.seconds()
+
     def population(self) -> Population:
         """Everyone who is not in flight."""
         return self._now.population()

@@ -17,6 +17,7 @@ from hansa.data import FederatedData
 from hansa.errors import ConfigError, UnknownName
 from hansa.experiment.reference import Mode
 from hansa.simulation.automatic import Automatic
+from hansa.simulation.clock import VirtualClock
 from hansa.simulation.fused import FusedExecutor
 from hansa.simulation.sequential import SequentialExecutor
 from hansa.simulation.states import ClientStates
@@ -52,6 +53,10 @@ class Simulator(Executor, Protocol):
         """Go on from there."""
         ...
 
+    def seconds(self) -> float:
+        """What time it is, from any origin: virtual seconds since the run began where there is a clock for them."""
+        ...
+
     def close(self) -> None:
         """Give everything back. Closing twice is harmless."""
         ...
@@ -68,6 +73,7 @@ class Job:
         mode: see `hansa.experiment.reference`.
         device: where works compute.
         origin: where another process finds the works; raises `ExperimentFileError` where it cannot.
+        clock: how virtual time passes; None for none.
     """
 
     works: Mapping[str, Work]
@@ -76,11 +82,12 @@ class Job:
     mode: Mode
     device: str
     origin: Callable[[], Origin]
+    clock: VirtualClock | None = None
 
     @property
     def said(self) -> dict[str, Any]:
         """What every executor is told by name; the clients' private states are new ones."""
-        return {"mode": self.mode, "device": self.device, "private": ClientStates()}
+        return {"mode": self.mode, "device": self.device, "private": ClientStates(), "clock": self.clock}
 
 
 class ExecutorChoice(Protocol):

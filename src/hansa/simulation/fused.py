@@ -10,6 +10,7 @@ from hansa.core.tree import Tree
 from hansa.core.work import ClientContext, Work
 from hansa.data import FederatedData
 from hansa.experiment.reference import Mode
+from hansa.simulation.clock import VirtualClock
 from hansa.simulation.prepared import prepared
 from hansa.simulation.sequential import SequentialExecutor
 from hansa.simulation.station import FusedStation
@@ -26,6 +27,7 @@ class FusedExecutor(SequentialExecutor):
         mode: "fast" takes engines that round differently, where they are quicker.
         device: where works compute.
         private: where the clients' private states are kept.
+        clock: how virtual time passes.
         engine: the name of the only engine to use; "plain" for none. Unless given it is chosen by trial.
     """
 
@@ -38,9 +40,10 @@ class FusedExecutor(SequentialExecutor):
         mode: Mode = "reference",
         device: str = "cpu",
         private: MutableMapping[ClientId, Tree] | None = None,
+        clock: VirtualClock | None = None,
         engine: str | None = None,
     ) -> None:
-        super().__init__(works, data, seed, mode=mode, device=device, private=private)
+        super().__init__(works, data, seed, mode=mode, device=device, private=private, clock=clock)
         self._station = FusedStation(works, mode, device, engine)
         self._reads = any(data.split(split).lazy for split in SPLITS)
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hansa.core import tree
 from hansa.core.ask import Ask, Outcome, Status
 from hansa.core.gate import HEAVIEST, as_update, refusal
 from hansa.core.gather import Gathered
@@ -35,12 +36,30 @@ class Answer(NamedTuple):
         given: what the work returned, or raised.
         held: how many examples the client announced; None where nobody knows.
         staleness: how many model updates were made since its broadcast.
+        attempts: how often the client has tried.
     """
 
     client: ClientId
     given: object
     held: int | None
     staleness: int
+    attempts: int = 1
+
+
+def has_failed(given: object) -> bool:
+    """Whether a client's work raised, or gave what is no update."""
+    if isinstance(given, BaseException):
+        return True
+    try:
+        as_update(given)
+    except Exception:  # noqa: BLE001 - what a client's code gave may raise anything when it is looked at
+        return True
+    return False
+
+
+def tried(why: str, attempts: int) -> str:
+    """Why a client failed that has tried so often."""
+    return why if attempts == 1 else f"{why}, after {attempts} attempts"
 
 
 class Intake:
@@ -97,8 +116,10 @@ class Intake:
             update = as_update(given)
         except (Exception, SystemExit) as problem:  # noqa: BLE001 - a client's code may raise anything; it is its outcome
             said = problem.line if isinstance(problem, HansaError) else problem
-            return Outcome(Status.FAILED, f"{type(problem).__name__}: {said}", cause=problem), None
+            raised = tried(f"{type(problem).__name__}: {said}", answer.attempts)
+            return Outcome(Status.FAILED, raised, cause=problem), None
         if (why := refusal(update, self._form, answer.held)) is not None:
+            self.gathered.waste(tree.nbytes(update.tree))
             return Outcome(Status.REJECTED, why, metrics=update.metrics), None
         sent = replace(update, state=None, client=answer.client, staleness=answer.staleness)
         counts = Outcome(Status.UPDATED, "", float(update.weight), update.metrics, answer.staleness)

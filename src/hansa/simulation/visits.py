@@ -6,12 +6,13 @@ This file must not know how a visit is computed, or where.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from hansa.core import tree
-from hansa.core.ask import Ask, Input, Outcome, Status
+from hansa.core.ask import Ask, Closing, Input, Outcome, Status
+from hansa.core.gather import Gathered
 from hansa.core.population import ClientId, LazySizes, Population
 from hansa.core.tree import Tree
 from hansa.core.work import ClientContext, visit_key
@@ -23,14 +24,48 @@ from hansa.simulation.states import ClientStates
 
 SPLITS = ("train", "test")
 
+MISSED = "it had not answered when the ask was closed"
+"""Why a client is dropped that is not waited for any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When a visit ends by a virtual clock, in its seconds.
+
+    Attributes:
+        at: it answers, or goes away.
+        asked: its client was asked.
+        computing: so long it computes, once.
+        sending: its update begins to travel.
+        arriving: its update would be there.
+        why: why it goes away; empty where it answers.
+    """
+
+    at: float
+    asked: float
+    computing: float
+    sending: float
+    arriving: float
+    why: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One client's part in one ask; `occurrence` counts its visits for the same work in the same round, from 0."""
+    """One client's part in one ask.
+
+    Attributes:
+        ask: the ask.
+        client: who is asked.
+        occurrence: how often it was asked for the same work in the same round before.
+        attempts: how often it has tried, this time included.
+        due: when it ends, where time passes.
+    """
 
     ask: Ask
     client: ClientId
     occurrence: int
+    attempts: int = 1
+    due: Due | None = None
 
 
 @dataclass(frozen=True)
@@ -41,11 +76,13 @@ class ExecutorState:
         visits: for each client and work asked in the work's last round how often: (client, work, round, times).
         private: the clients' private states.
         in_flight: the visits whose answers count in a later ask, by work.
+        now: virtual seconds since the run began; None where no time passes.
     """
 
     visits: tuple[tuple[ClientId, str, int, int], ...]
     private: Mapping[ClientId, Tree]
     in_flight: Mapping[str, tuple[Visit, ...]]
+    now: float | None = None
 
     def loaded(self) -> ExecutorState:
         """The same with all private states in memory, to be written down."""
@@ -58,6 +95,7 @@ class Asked(NamedTuple):
     ask: Ask
     client: ClientId
     occurrence: int
+    attempts: int = 1
 
 
 @dataclass
@@ -74,8 +112,9 @@ _NOTHING = Input()
 class Visits:
     """The book of all visits of a simulated run.
 
-    Without a clock, clients answer in the order in which they were asked; an ask that closes on its first k leaves the others
-    in flight, and their updates, computed from the broadcast that they were given, count in the next ask of the same work.
+    Without a clock, clients answer in the order in which they were asked, and one that tries again after all others; an ask
+    that closes on its first k leaves the others in flight, and their updates, computed from the broadcast that they were
+    given, count in the next ask of the same work. How it is with one is in `hansa.simulation.timed`.
 
     Args:
         data: what the clients hold.
@@ -112,27 +151,82 @@ class Visits:
         self._private.clear()
         self._private.update(state.private)
         self._in_flight = {
-            work: deque(Asked(each.ask, each.client, each.occurrence) for each in visits)
+            work: deque(Asked(each.ask, each.client, each.occurrence, each.attempts) for each in visits)
             for work, visits in state.in_flight.items()
         }
 
     def population(self) -> Population:
         """Everyone who is not in flight."""
-        busy = {client for queue in self._in_flight.values() for _, client, _ in queue}
+        busy = {visit.client for queue in self._in_flight.values() for visit in queue}
         flying = {work: len(queue) for work, queue in self._in_flight.items() if queue}
         return replace(self._everyone.without(busy), in_flight=flying) if flying else self._everyone
 
-    def asked(self, ask: Ask) -> deque[Asked]:
-        """Write a new ask down. Returns the queue of its work: who is in flight already, then the cohort."""
+    # --- one ask
+
+    def asked(self, ask: Ask) -> None:
+        """Write a new ask down: its cohort comes after who is in flight already for the same work."""
+        self._in_flight.setdefault(ask.work, deque()).extend(self._new(ask))
+
+    def take(self, ask: Ask, gathered: Gathered) -> list[Asked]:
+        """The visits that answer next, all of one ask, as many as are certain to be needed; none where the ask is complete.
+
+        Args:
+            ask: the present ask.
+            gathered: what has come of it, of all visits that were taken before.
+        """
+        queue, taken = self._in_flight[ask.work], list[Asked]()
+        most = ask.closing.count - gathered.updates if _counts(ask.closing) else len(queue)
+        first = queue[0][0] if queue else ask
+        while queue and len(taken) < most and queue[0][0] is first:
+            taken.append(queue.popleft())
+        return taken
+
+    def put_back(self, visits: Sequence[Asked]) -> None:
+        """Those that were taken last, as if they had not been."""
+        for visit in reversed(visits):
+            self._in_flight[visit.ask.work].appendleft(visit)
+
+    def again(self, visit: Asked) -> None:
+        """A visit whose work failed, and that tries again."""
+        self._in_flight[visit.ask.work].append(visit._replace(attempts=visit.attempts + 1))
+
+    def close(self, ask: Ask, gathered: Gathered) -> None:
+        """The ask is complete: who has not answered goes on, or is not waited for any more."""
+        queue = self._in_flight[ask.work]
+        if ask.closing.kind != "first":
+            for visit in queue:
+                gathered.outcomes[visit.client] = Outcome(Status.DROPPED, MISSED)
+            queue.clear()
+
+    def forget(self, ask: Ask) -> None:
+        """An ask that could not be carried out to its end, as if it had not been asked."""
+        queue = self._in_flight.get(ask.work, deque[Asked]())
+        self._in_flight[ask.work] = deque(visit for visit in queue if visit.ask is not ask)
+        for client in ask.cohort:
+            self._rounds[ask.work].times[client] -= 1
+
+    def is_whole(self, ask: Ask) -> bool:
+        """Whether everyone asked is of this ask, asked once, and waited for, whatever the others give."""
+        queue = self._in_flight[ask.work]
+        return (
+            not _counts(ask.closing)
+            and all(visit.ask is ask for visit in queue)
+            and len({visit.client for visit in queue}) == len(queue)
+        )
+
+    def _new(self, ask: Ask) -> list[Asked]:
+        """The visits of an ask's cohort."""
         last = self._rounds.setdefault(ask.work, _Round(ask.round, {}))
         if last.number != ask.round:  # rounds never go back, so that only the last is remembered
             last.number, last.times = ask.round, {}
-        queue, times = self._in_flight.setdefault(ask.work, deque()), last.times
+        times, visits = last.times, list[Asked]()
         for client in ask.cohort:
             occurrence = times.get(client, 0)
             times[client] = occurrence + 1
-            queue.append(Asked(ask, client, occurrence))
-        return queue
+            visits.append(Asked(ask, client, occurrence, 1))
+        return visits
+
+    # --- one visit
 
     def contexts(self, ask: Ask) -> Callable[[Asked], ClientContext]:
         """What makes the contexts of an ask's visits; data are loaded when a work looks at them."""
@@ -141,7 +235,7 @@ class Visits:
         inputs, settings, round_, work = ask.inputs, ask.settings, ask.round, ask.work
 
         def context(visit: Asked) -> ClientContext:
-            _, client, occurrence = visit
+            _, client, occurrence, _ = visit
             addressed = inputs.get(client, _NOTHING) if inputs else _NOTHING
             state = None if private is None else private.get(client)
             return ClientContext(
@@ -184,3 +278,8 @@ class Visits:
         while settled:
             answer, outcome = settled.pop()
             self.settle(answer.client, outcome, getattr(answer.given, "state", None))
+
+
+def _counts(closing: Closing) -> bool:
+    """Whether it closes at once when it has its count: no time passes in which others could answer."""
+    return closing.kind == "first" or (closing.kind == "quorum" and closing.grace == 0)

@@ -30,6 +30,9 @@ class Double:
     def restore(self, state: ExecutorState) -> None:
         self.state = state
 
+    def seconds(self) -> float:
+        return self._clock[0]
+
     def population(self) -> Population:
         return Population(("a", "b"))
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
+from typing import Any
 
 from hansa.core.tree import Tree
 from hansa.core.work import ClientContext, Update, Work
@@ -22,6 +23,7 @@ from hansa.simulation.engines.remembered import Remembered
 from hansa.simulation.engines.trial import MOST, shortened, tried
 from hansa.training import LocalTraining
 from hansa.training.loading import Loaded
+from hansa.transforms import Transformed
 
 PLAIN = "plain"
 """The definition, as the name of an engine."""
@@ -37,6 +39,7 @@ def fused(work: Work, mode: Mode, device: str, engine: str | None) -> Fused | No
         UnknownName: `engine` names none of those that there are for this work's framework.
     """
     training = work.work if isinstance(work, Loaded) else work
+    training = training.work if isinstance(training, Transformed) else training
     if not isinstance(training, LocalTraining) or engine == PLAIN:
         return None
     kinds = kinds_for(training)
@@ -121,7 +124,7 @@ class Fused:
                     self._engine, self.chosen = None, f"{PLAIN}: {engine.name}: {problem.what}"
                 yield from (self._defined(broadcast, context) for context in chunk)
             else:
-                yield from updates
+                yield from map(self._encoded, updates, chunk)
 
     def _trainer(self, engine: Engine, broadcast: Tree) -> Trainer:
         """Of the ask that is carried out: its broadcast is loaded once, in however many parts it is computed."""
@@ -142,7 +145,19 @@ class Fused:
 
     def _loaded(self, context: ClientContext) -> ClientContext:
         """What the training sees of a context."""
-        return self._work.context(context) if isinstance(self._work, Loaded) else context
+        work: Any = self._work
+        while work is not self._training:
+            work, context = work.work, work.context(context)
+        return context
+
+    def _encoded(self, update: Update, context: ClientContext) -> Update:
+        """What leaves the client, where that is not the training's update itself."""
+        work: Any = self._work
+        while work is not self._training:
+            if isinstance(work, Transformed):
+                return work.encoded(update, context)
+            work = work.work
+        return update
 
     def _settle(self, broadcast: Tree, contexts: Sequence[ClientContext]) -> None:
         """Choose an engine, by trial, by memory or by name."""

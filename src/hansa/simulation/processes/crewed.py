@@ -8,7 +8,7 @@ is made of.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +25,8 @@ from hansa.core.work import Update
 from hansa.data import FederatedData
 from hansa.errors import AggregationError, ChildDied, InputError
 from hansa.rules.compose import rounding
-from hansa.simulation.intake import Answer
+from hansa.simulation.clock import VirtualClock
+from hansa.simulation.intake import Answer, tried
 from hansa.simulation.processes.failures import Told, again
 from hansa.simulation.processes.handing import Errand, Handing
 from hansa.simulation.processes.letters import Letter
@@ -48,6 +49,7 @@ class CrewExecutor(SequentialExecutor):
         data: what the clients hold.
         seed: of the clients' randomness.
         private: where the clients' private states are kept.
+        clock: how virtual time passes.
         closes: whether the crew is this executor's own, and ends with it.
     """
 
@@ -57,11 +59,12 @@ class CrewExecutor(SequentialExecutor):
         data: FederatedData,
         seed: int,
         private: MutableMapping[ClientId, Tree] | None = None,
+        clock: VirtualClock | None = None,
         *,
         closes: bool = True,
     ) -> None:
         mode, device = crew.manning.mode, crew.manning.device
-        super().__init__({}, data, seed, mode=mode, device=device, private=private)
+        super().__init__({}, data, seed, mode=mode, device=device, private=private, clock=clock)
         self._crew, self._seed, self._closes = crew, seed, closes
         self._chosen: dict[str, dict[Member, str]] = {}
         self._needless: dict[str, bool] = {}
@@ -90,41 +93,56 @@ class CrewExecutor(SequentialExecutor):
             self._crew.end()  # they are in the middle of something that nobody waits for
             raise
 
-    def _carried(self, ask: Ask, queue: deque[Asked]) -> Reply:
+    def _carried(self, ask: Ask) -> Reply:
         """See `SequentialExecutor`."""
         self._crew.begin()
-        if self._is_summed(ask, queue):
+        if self._is_summed(ask):
+            rule = ask.rule if self._mode == "reference" else rounding(ask.rule)
+            gathered = Gathered(replace(ask, rule=rule))
+            visits = self._visits.take(ask, gathered)
             try:
-                return self._summed(ask, queue)
+                self._sum(ask, rule, visits, gathered)
             except (Refused, InputError, AggregationError):
                 # What only all updates together show; the parent meets them in order, as the sequential executor does.
                 self._crew.end()
                 self._unsummed.add(type(ask.rule))
-        return super()._carried(ask, queue)
+                self._visits.put_back(visits)
+            else:
+                self._visits.take(ask, gathered)  # nobody any more, but time passes
+                self._visits.close(ask, gathered)
+                return gathered.reply()
+        return super()._carried(ask)
 
-    def _is_summed(self, ask: Ask, queue: deque[Asked]) -> bool:
+    def _is_summed(self, ask: Ask) -> bool:
         """Whether partial sums come to what the sequential executor gives."""
-        if ask.form is None or ask.closing.kind == "first" or type(ask.rule) in self._unsummed or self._crew.once:
-            return False
-        if any(visit.ask is not ask for visit in queue) or len({visit.client for visit in queue}) < len(queue):
+        if ask.form is None or type(ask.rule) in self._unsummed or self._crew.once or not self._visits.is_whole(ask):
             return False
         return self._mode == "fast" or merges_exactly(ask.rule)
 
     # --- summed by the workers
 
-    def _summed(self, ask: Ask, queue: deque[Asked]) -> Reply:
-        rule = ask.rule if self._mode == "reference" else rounding(ask.rule)
-        asked = replace(ask, rule=rule)
-        gathered, settled = Gathered(asked), dict[ClientId, tuple[Outcome, Tree | None]]()
+    def _sum(self, ask: Ask, rule: AggregationRule[Any], visits: Sequence[Asked], gathered: Gathered) -> None:
+        asked, settled = replace(ask, rule=rule), dict[ClientId, tuple[Outcome, Tree | None]]()
         unsummed: dict[Member | None, list[tuple[Errand, Outcome, Tree | None]]] = {}
-        errands = sorted(self._jobs(queue), key=lambda errand: -errand.cost)
+        errands = sorted(self._jobs(visits), key=lambda errand: -errand.cost)
+        failures = Counter[int]()
         with self._turn(ask, rule, errands) as (turn, outgoing):
+
+            def tries_again(errand: Errand, outcome: Outcome) -> bool:
+                failures[errand.position] += outcome.status is Status.FAILED
+                if outcome.status is not Status.FAILED or failures[errand.position] > ask.closing.retries:
+                    return False
+                turn.put_back([errand])
+                return True
+
             for event in turn.events():
                 match event:
                     case Settled(None, errand, died):
-                        settled[errand.visit.client] = _died(died), None
+                        if not tries_again(errand, outcome := _died(died)):
+                            settled[errand.visit.client] = outcome, None
                     case Settled(member, errand, said, state):
-                        unsummed.setdefault(member, []).append((errand, _outcome(said), state))
+                        if not tries_again(errand, outcome := _outcome(said)):
+                            unsummed.setdefault(member, []).append((errand, outcome, state))
                     case Partial(member, letter):
                         gathered.merge(_gathered(asked, letter))
                         settled |= {
@@ -135,13 +153,14 @@ class CrewExecutor(SequentialExecutor):
                     case Over(member, head):
                         self._note(ask.work, member, head, outgoing)
                         self.answered(len(settled) + sum(map(len, unsummed.values())), len(ask.cohort))
-        for client in (visit.client for visit in queue):
-            outcome, state = settled[client]
-            gathered.outcomes[client] = outcome
-            self._visits.settle(client, outcome, _copied(state))
-        queue.clear()
+        again = [min(failures[at], ask.closing.retries) for at in range(len(visits))]
+        for at, visit in sorted(enumerate(visits), key=lambda pair: again[pair[0]]):  # who tries again answers later
+            outcome, state = settled[visit.client]
+            if outcome.status is Status.FAILED:
+                outcome = replace(outcome, why=tried(outcome.why, 1 + again[at]))
+            gathered.outcomes[visit.client] = outcome
+            self._visits.settle(visit.client, outcome, _copied(state))
         self.answered(len(settled), len(ask.cohort))
-        return gathered.reply()
 
     # --- one by one
 
@@ -211,6 +230,7 @@ def _gathered(ask: Ask, letter: Letter) -> Gathered:
     gathered = Gathered(ask)
     gathered.accumulator, gathered.metrics = letter.value
     gathered.updates, gathered.received = letter.head["updates"], letter.head["received"]
+    gathered.wasted = letter.head["wasted"]
     return gathered
 
 

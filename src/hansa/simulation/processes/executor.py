@@ -9,6 +9,7 @@ from hansa.core.population import ClientId
 from hansa.core.tree import Tree
 from hansa.data import FederatedData
 from hansa.experiment.reference import Mode
+from hansa.simulation.clock import VirtualClock
 from hansa.simulation.processes.crew import ProcessCrew
 from hansa.simulation.processes.crewed import CrewExecutor
 from hansa.simulation.processes.origin import Origin
@@ -25,6 +26,7 @@ class ProcessesExecutor(CrewExecutor):
         mode: "fast" takes engines that round differently, and sums in the order in which updates come.
         device: where works compute.
         private: where the clients' private states are kept.
+        clock: how virtual time passes.
         engine: the name of the only engine to use; "plain" for none. Unless given it is chosen by trial.
         workers: how many processes, each with one thread.
         isolation: "fresh" computes every client in a new process, so that all memory, a GPU's too, is returned after it.
@@ -47,6 +49,7 @@ class ProcessesExecutor(CrewExecutor):
         mode: Mode = "reference",
         device: str = "cpu",
         private: MutableMapping[ClientId, Tree] | None = None,
+        clock: VirtualClock | None = None,
         engine: str | None = None,
         workers: int,
         isolation: Literal["shared", "fresh"] = "shared",
@@ -58,4 +61,4 @@ class ProcessesExecutor(CrewExecutor):
         fresh = isolation == "fresh"
         manning = Manning(workers, mode, device, engine, fresh, max_concurrent, gpu_fraction, timeout)
         own = ProcessCrew(origin, manning) if crew is None else crew
-        super().__init__(own, data, seed, private, closes=crew is None)
+        super().__init__(own, data, seed, private, clock, closes=crew is None)

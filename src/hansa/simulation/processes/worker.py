@@ -236,7 +236,11 @@ class Worker:
         value = [gathered.accumulator, gathered.metrics]
         try:
             return self._letters.written(
-                Letter("partial", {"updates": gathered.updates, "received": gathered.received}, value)
+                Letter(
+                    "partial",
+                    {"updates": gathered.updates, "received": gathered.received, "wasted": gathered.wasted},
+                    value,
+                )
             )
         except HansaError as problem:
             return self.refused(problem.line)

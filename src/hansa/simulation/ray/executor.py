@@ -8,6 +8,7 @@ from hansa.core.population import ClientId
 from hansa.core.tree import Tree
 from hansa.data import FederatedData
 from hansa.experiment.reference import Mode
+from hansa.simulation.clock import VirtualClock
 from hansa.simulation.processes.crewed import CrewExecutor
 from hansa.simulation.processes.origin import Origin
 from hansa.simulation.ray.crew import ActorCrew
@@ -26,6 +27,7 @@ class RayExecutor(CrewExecutor):
         mode: "fast" takes engines that round differently, and sums in the order in which updates come.
         device: where works compute.
         private: where the clients' private states are kept, here.
+        clock: how virtual time passes.
         engine: the name of the only engine to use; "plain" for none. Unless given it is chosen by trial.
         workers: how many actors; unless given, one for each of the cluster's cores.
         address: the cluster's, as `ray.init` takes it; unless given, the one that is connected to, or else one is started on
@@ -47,6 +49,7 @@ class RayExecutor(CrewExecutor):
         mode: Mode = "reference",
         device: str = "cpu",
         private: MutableMapping[ClientId, Tree] | None = None,
+        clock: VirtualClock | None = None,
         engine: str | None = None,
         workers: int | None = None,
         address: str | None = None,
@@ -54,4 +57,4 @@ class RayExecutor(CrewExecutor):
         crew: ActorCrew | None = None,
     ) -> None:
         own = ActorCrew(origin, mode, device, engine, workers, address, gpu_fraction) if crew is None else crew
-        super().__init__(own, data, seed, private, closes=crew is None)
+        super().__init__(own, data, seed, private, clock, closes=crew is None)
