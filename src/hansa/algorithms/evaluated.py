@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hansa.core import tree
-from hansa.core.ask import Ask, FederatedAlgorithm, Reply
+from hansa.core.ask import AggregationRule, Ask, FederatedAlgorithm, Reply
 from hansa.core.history import FEDERATED, MODEL
 from hansa.core.keys import key
 from hansa.core.population import Population
@@ -16,6 +16,7 @@ from hansa.core.tree import Tree
 from hansa.core.work import Work
 from hansa.errors import ConfigError
 from hansa.rules import Both, Collect, WeightedMean
+from hansa.transforms import Decoded
 
 EVALUATE = "evaluate"
 """The name of the work that evaluates."""
@@ -90,7 +91,7 @@ class Evaluated:
         if ask is None and self.rounds is None and state.done < self.round(state):
             return self._evaluation(state, FEDERATED, self.params(state), population)
         if ask is not None and self._keeps_owners(ask.work, ask.round):
-            return replace(ask, rule=Both(ask.rule, Collect()))
+            return replace(ask, rule=_with_each(ask.rule))
         return ask
 
     def tell(self, state: EvaluatedState, reply: Reply) -> EvaluatedState:
@@ -138,3 +139,8 @@ class Evaluated:
         return Ask(
             EVALUATE, model, cohort, WeightedMean(), round=completed, version=completed, settings=settings, form={}
         )
+
+
+def _with_each(rule: AggregationRule[Any]) -> AggregationRule[Any]:
+    """A rule that keeps each update besides, as the innermost rule would see it."""
+    return rule.over(_with_each) if isinstance(rule, Decoded) else Both(rule, Collect())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from hansa.core.ask import AggregationRule
 from hansa.core.tree import Tree, join
@@ -115,6 +115,15 @@ class ByPrefix:
         return max(matching, key=len)
 
 
+@runtime_checkable
+class Around(Protocol):
+    """A rule that does something with each update, and leaves the rest to another rule."""
+
+    def over(self, change: Callable[[AggregationRule[Any]], AggregationRule[Any]]) -> AggregationRule[Any]:
+        """The same around what `change` makes of the other rule."""
+        ...
+
+
 def rounding(rule: AggregationRule[Any]) -> AggregationRule[Any]:
     """The same rule with means that are summed in the leaves' own precision: quicker, and equal within rounding."""
     match rule:
@@ -124,4 +133,4 @@ def rounding(rule: AggregationRule[Any]) -> AggregationRule[Any]:
             return Both(rounding(first), rounding(second))
         case ByPrefix(rules):
             return ByPrefix({prefix: rounding(each) for prefix, each in rules.items()})
-    return rule
+    return rule.over(rounding) if isinstance(rule, Around) else rule
