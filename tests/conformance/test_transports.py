@@ -1,4 +1,4 @@
-"""Both transports pass the published kit; and the kit finds adapters that break a law."""
+"""All transports pass the published kit, whoever dials; and the kit finds adapters that break a law."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,11 +17,13 @@ from hansa.protocol.peer import Peer, Role
 from hansa.testing.certificates import ThrowAwayAuthority
 from hansa.testing.stages import Frames, Stage
 from hansa.testing.transports import check_transport
-from hansa.transport import FRAME_LIMIT, Connection, MemoryListener, Service
+from hansa.transport import FRAME_LIMIT, Connection, Listener, MemoryListener, Service
 from hansa.transport.frames import closing
 from hansa.transport.grpc import GrpcConnection, GrpcListener
+from hansa.transport.websocket import WebSocketConnection, WebSocketDialler, WebSocketListener, WebSocketWorker
 
 HOST = "127.0.0.1:0"
+WEB = f"ws://{HOST}"
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +44,7 @@ async def memory(service: Service) -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def dialled(listener: GrpcListener, connect: Callable[[str, str], Connection]) -> AsyncIterator[Stage]:
+async def dialled(listener: Listener, connect: Callable[[str, str], Connection]) -> AsyncIterator[Stage]:
     address, made = await listener.start(), list[Connection]()
 
     def connected(name: str) -> Connection:
@@ -63,31 +65,166 @@ def insecure(service: Service) -> AbstractAsyncContextManager[Stage]:
     )
 
 
+def web_insecure(service: Service) -> AbstractAsyncContextManager[Stage]:
+    return dialled(
+        WebSocketListener(service, WEB, insecure=True),
+        lambda address, name: WebSocketConnection(address, insecure=envoy(name)),
+    )
+
+
+class Credited:
+    """Throw-away certificates of one authority."""
+
+    def __init__(self) -> None:
+        self.authority = ThrowAwayAuthority()
+        self.own = self.authority.credentials("director", Role.DIRECTOR, hosts=("127.0.0.1",))
+        names = ("alpha", "bravo", *(f"envoy-{n}" for n in range(12)))
+        self.known = {name: self.authority.credentials(name) for name in names}
+
+    def grpc(self, service: Service) -> AbstractAsyncContextManager[Stage]:
+        listener = GrpcListener(service, HOST, credentials=self.own, admit=self.authority.admit)
+        return dialled(listener, lambda address, name: GrpcConnection(address, credentials=self.known[name]))
+
+    def web(self, service: Service) -> AbstractAsyncContextManager[Stage]:
+        listener = WebSocketListener(service, HOST, credentials=self.own, admit=self.authority.admit)
+        return dialled(listener, lambda address, name: WebSocketConnection(address, credentials=self.known[name]))
+
+    def worker(self, name: str) -> WebSocketWorker:
+        return WebSocketWorker(HOST, credentials=self.known[name], admit=self.authority.admit)
+
+    def dialler(self, service: Service, address: str) -> WebSocketDialler:
+        return WebSocketDialler(service, address, credentials=self.own, admit=self.authority.admit)
+
+
 @pytest.fixture(scope="module")
-def tls() -> Callable[[Service], AbstractAsyncContextManager[Stage]]:
-    authority = ThrowAwayAuthority()
-    own = authority.credentials("director", Role.DIRECTOR, hosts=("127.0.0.1",))
-    known = {name: authority.credentials(name) for name in ("alpha", "bravo", *(f"envoy-{n}" for n in range(12)))}
+def credited() -> Credited:
+    return Credited()
 
-    def make(service: Service) -> AbstractAsyncContextManager[Stage]:
-        listener = GrpcListener(service, HOST, credentials=own, admit=authority.admit)
-        return dialled(listener, lambda address, name: GrpcConnection(address, credentials=known[name]))
 
-    return make
+class Dialling:
+    """A service that dials its workers: for each connection that a test asks for there is one more worker, and a dialler.
+
+    It is the handle of them all, as a coordinator's is, and speaks for a connection that is yet to come.
+    """
+
+    def __init__(self, worker: Callable[[str], WebSocketWorker], dial: Callable[[str], WebSocketDialler]) -> None:
+        self._worker, self._dial = worker, dial
+        self._diallers: list[WebSocketDialler] = []
+        self._stopped = False
+
+    async def start(self) -> str:
+        return ""
+
+    async def stop(self, grace: float = 0.0) -> None:
+        self._stopped = True
+        await asyncio.gather(*(dialler.stop(grace) for dialler in self._diallers))
+
+    def expel(self, serials: Collection[str]) -> int:
+        return sum(dialler.expel(serials) for dialler in self._diallers)
+
+    async def link(self, name: str, made: AsyncExitStack) -> Connection:
+        worker = await made.enter_async_context(self._worker(name))
+        if self._stopped:
+            raise NotConnected("nobody dials")
+        dialler = self._dial(worker.address)
+        self._diallers.append(dialler)
+        await dialler.start()
+        return await anext(worker)
+
+
+class Awaited:
+    """A worker's connection, before somebody has dialled the worker."""
+
+    def __init__(self, dialling: Dialling, name: str) -> None:
+        self._made = AsyncExitStack()
+        self._coming = asyncio.ensure_future(dialling.link(name, self._made))
+
+    async def session(self, frames: Frames) -> Frames:
+        async with aclosing((await self._coming).session(frames)) as answers:  # type: ignore[type-var]
+            async for each in answers:
+                yield each
+
+    async def call(self, frame: bytes) -> bytes:
+        return await (await self._coming).call(frame)
+
+    async def watch(self, frame: bytes) -> Frames:
+        async with aclosing((await self._coming).watch(frame)) as answers:  # type: ignore[type-var]
+            async for each in answers:
+                yield each
+
+    async def upload(self, head: bytes, chunks: Frames) -> bytes:
+        return await (await self._coming).upload(head, chunks)
+
+    async def download(self, head: bytes) -> Frames:
+        async with aclosing((await self._coming).download(head)) as answers:  # type: ignore[type-var]
+            async for each in answers:
+                yield each
+
+    async def close(self) -> None:
+        await asyncio.wait([self._coming])
+        if self._coming.exception() is None:
+            await self._coming.result().close()
+        await self._made.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+@asynccontextmanager
+async def dialling(
+    worker: Callable[[str], WebSocketWorker], dial: Callable[[str], WebSocketDialler]
+) -> AsyncIterator[Stage]:
+    listener, made = Dialling(worker, dial), list[Awaited]()
+
+    def connected(name: str) -> Connection:
+        made.append(Awaited(listener, name))
+        return made[-1]
+
+    try:
+        yield Stage(listener, connected)
+    finally:
+        await asyncio.gather(*(each.close() for each in made))
+        await listener.stop()
+
+
+def web_worker_insecure(service: Service) -> AbstractAsyncContextManager[Stage]:
+    return dialling(
+        lambda name: WebSocketWorker(WEB, insecure=envoy(name)),
+        lambda address: WebSocketDialler(service, address, insecure=Peer("director", Role.DIRECTOR)),
+    )
 
 
 def test_the_transport_in_memory_keeps_the_port_s_promises() -> None:
     check_transport(memory)
 
 
-def test_the_transport_over_tls_keeps_the_port_s_promises(
-    tls: Callable[[Service], AbstractAsyncContextManager[Stage]],
-) -> None:
-    check_transport(tls)
+def test_the_transport_over_tls_keeps_the_port_s_promises(credited: Credited) -> None:
+    check_transport(credited.grpc)
 
 
 def test_the_transport_on_loopback_without_tls_keeps_the_port_s_promises() -> None:
     check_transport(insecure)
+
+
+def test_websocket_over_tls_keeps_the_port_s_promises(credited: Credited) -> None:
+    check_transport(credited.web)
+
+
+def test_websocket_on_loopback_without_tls_keeps_the_port_s_promises() -> None:
+    check_transport(web_insecure)
+
+
+def test_websocket_to_a_worker_that_listens_keeps_the_port_s_promises(credited: Credited) -> None:
+    check_transport(lambda service: dialling(credited.worker, lambda address: credited.dialler(service, address)))
+
+
+def test_websocket_to_a_worker_that_listens_without_tls_keeps_the_port_s_promises() -> None:
+    check_transport(web_worker_insecure)
 
 
 # --- the kit can fail: each of these breaks one law

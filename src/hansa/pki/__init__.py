@@ -5,13 +5,6 @@ makes a key that never leaves their machine (`Identity.request`), sends the requ
 known by its certificate (`Identity`, `peer_of`). Signing a request that was brought by hand is the way without a network.
 """
 
-from hansa.errors import MissingExtra
-
-try:
-    import cryptography as _cryptography  # noqa: F401 - every file below needs it: the one place that says what to install
-except ImportError as missing:
-    raise MissingExtra.of("cryptography", "federation", "identities by certificates") from missing
-
 from hansa.pki.authority import Authority
 from hansa.pki.certificates import expiry, fingerprint, peer_of, trusted
 from hansa.pki.identity import Identity, verified

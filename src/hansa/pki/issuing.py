@@ -110,7 +110,9 @@ def issue(
         )
     uri = x509.UniformResourceIdentifier(f"{SCHEME}{role.value}/{checked_name(name)}")
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
-    if role is Role.DIRECTOR:
+    if role in (Role.DIRECTOR, Role.ENVOY):
+        # An Envoy may listen, and is the TLS server then of the Director that dials it. For a Director it cannot be taken:
+        # whoever dials one looks for its host among the certificate's hosts, and at nothing else.
         usages.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
     above = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return (

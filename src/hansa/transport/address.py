@@ -1,4 +1,7 @@
-"""Addresses, `host:port`: what they mean, and why one cannot be listened at. This file must not know who listens."""
+"""Addresses, `host:port` or `wss://host:port`: what they mean, and why one cannot be listened at.
+
+This file must not know who listens.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,29 @@ import socket
 from dataclasses import dataclass
 
 from hansa.errors import ConfigError
+
+SCHEMES = ("wss", "ws")
+"""What an address of WebSockets begins with, before `://`: with TLS, and without."""
+
+
+def parted(text: str) -> tuple[str, Address]:
+    """Read `host:port`, `wss://host:port` or `ws://host:port`, with or without a slash at the end of the latter two.
+
+    Returns:
+        The scheme, empty where there is none; and the address.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    scheme, slashes, rest = text.partition("://")
+    if not slashes:
+        return "", Address.parse(text)
+    if scheme not in SCHEMES:
+        raise ConfigError(
+            f"{text!r} is not an address",
+            hint="write wss://host:port for WebSocket, or host:port alone for gRPC",
+        )
+    return scheme, Address.parse(rest.removesuffix("/"))
 
 
 @dataclass(frozen=True, slots=True)

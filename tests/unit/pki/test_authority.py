@@ -118,7 +118,8 @@ def test_a_members_certificate_says_who_and_for_what(
     assert names.get_values_for_type(x509.IPAddress) == [ipaddress.ip_address("127.0.0.1")] * serves
     usages = extension(pem, x509.ExtendedKeyUsage).value
     assert isinstance(usages, x509.ExtendedKeyUsage)
-    assert set(usages) == {ExtendedKeyUsageOID.CLIENT_AUTH} | ({ExtendedKeyUsageOID.SERVER_AUTH} if serves else set())
+    listens = {ExtendedKeyUsageOID.SERVER_AUTH} if role in (Role.DIRECTOR, Role.ENVOY) else set()
+    assert set(usages) == {ExtendedKeyUsageOID.CLIENT_AUTH} | listens
     assert extension(pem, x509.BasicConstraints).value == x509.BasicConstraints(ca=False, path_length=None)
     certificate = x509.load_pem_x509_certificate(pem)
     assert certificate.not_valid_before_utc == now - DAY

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import stat
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from hansa.errors import DiskFull, MissingExtra, StoreError
+from hansa.errors import DiskFull, StoreError
 from hansa.pki import files
 from hansa.pki.files import PRIVATE, PUBLIC, read, write, write_new
 
@@ -100,13 +98,3 @@ def test_what_cannot_be_read_or_written_is_a_store_error(tmp_path: Path) -> None
         write(tmp_path / "folder", b"", PRIVATE)
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     assert not isinstance(files.store_error(OSError("odd"), tmp_path), DiskFull)
-
-
-def test_a_missing_cryptography_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name == "hansa.pki" or name.startswith("hansa.pki.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "cryptography", None)
-    for module in ("hansa.pki", "hansa.pki.identity"):
-        with pytest.raises(MissingExtra, match="needs cryptography") as caught:
-            importlib.import_module(module)
-        assert caught.value.hint == 'pip install "hansa[federation]"'

@@ -135,7 +135,7 @@ class GrpcConnection:
                 raise NotConnected("this connection was closed", where=str(self._address), hint="make another one")
             yield
         except aio.AioRpcError as error:
-            raise reason(error, str(self._address), self._deadline) from None
+            raise reason(error, str(self._address), self._deadline, secure=not self._who) from None
         except (aio.UsageError, asyncio.InvalidStateError):
             raise self._broken() from None
         except asyncio.CancelledError:

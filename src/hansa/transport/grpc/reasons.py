@@ -12,6 +12,10 @@ from hansa.errors import FederationError, HansaError, NotConnected, ProtocolErro
 from hansa.transport.faults import decoded, internal
 from hansa.transport.grpc import wire
 
+_NOT_GRPC = (
+    "it does not speak gRPC",
+    "check the port; an address of WebSockets is written with a scheme, wss://host:port",
+)
 _REASONS = (
     ("Hostname Verification", "its certificate is for another name", "dial the name that its certificate is for"),
     ("not in peer certificate", "its certificate is for another name", "dial the name that its certificate is for"),
@@ -22,6 +26,7 @@ _REASONS = (
     ),
     ("WRONG_VERSION_NUMBER", "it does not speak TLS", "check the port, and whether the server runs without TLS"),
     ("handshake failed", "the two could not agree on a secure connection", "look at the other side's log"),
+    ("missing selected ALPN", *_NOT_GRPC),
     ("Connection refused", "nothing listens there", "check that the server runs, and at which address"),
     ("resolving", "the host's name is not known", "check the address"),
     ("lookup", "the host's name is not known", "check the address"),
@@ -36,8 +41,8 @@ _REASONS = (
 """(what gRPC says of a failed attempt to connect, what it means, what to do)."""
 
 
-def reason(error: Any, address: str, deadline: float) -> HansaError:
-    """The error for an `AioRpcError`: the service's own one, or what went wrong on the way."""
+def reason(error: Any, address: str, deadline: float, *, secure: bool = True) -> HansaError:
+    """The error for an `AioRpcError`: the service's own one, or what went wrong on the way; `secure` says, with TLS."""
     for key, value in error.trailing_metadata() or ():
         if key == wire.FAULT:
             return decoded(value if isinstance(value, bytes) else b"")
@@ -50,18 +55,26 @@ def reason(error: Any, address: str, deadline: float) -> HansaError:
         )
     if code == "DEADLINE_EXCEEDED":
         return NotConnected(f"no answer within {deadline:g} s", where=address, hint="try again; the server may be busy")
+    if code == "UNAUTHENTICATED":  # gRPC's own word for a certificate without any host, such as an Envoy's
+        return NotConnected(
+            f"cannot connect to {address}: its certificate is for another name",
+            where=address,
+            hint="dial the name that its certificate is for",
+        )
     if code == "UNKNOWN":
         return internal()
     if code in ("UNAVAILABLE", "CANCELLED", "INTERNAL", "DATA_LOSS", "RESOURCE_EXHAUSTED"):
-        return _unreachable(said, address)
+        return _unreachable(said, address, secure=secure)
     return FederationError(f"the call failed ({code.lower()})", where=address, hint="look at the other side's log")
 
 
-def _unreachable(said: str, address: str) -> NotConnected:
+def _unreachable(said: str, address: str, *, secure: bool) -> NotConnected:
     if not ("failed to connect" in said or "resolving" in said):
         return NotConnected("the connection broke", where=address, hint="try again")
     for words, meaning, hint in _REASONS:
         if words in said:
+            if words == "Socket closed" and not secure:
+                meaning, hint = _NOT_GRPC
             return NotConnected(f"cannot connect to {address}: {meaning}", where=address, hint=hint)
     return NotConnected(
         f"cannot connect to {address}", where=address, hint="check the address, and that the server runs"
