@@ -100,7 +100,7 @@ def of_run(run: str) -> st.SearchStrategy[Any]:
         ),
         st.builds(events.Answers, ENVOYS, RESULTS.map(lambda result: replace(result, run=run))),
         st.builds(events.Beats, ENVOYS, BEATS),
-        st.just(events.Wants()),
+        st.builds(events.Wants, st.integers(0, 2)),
         asks,
         st.builds(events.Judges, ASKS, CLIENTS, WHY),
         st.builds(events.Tells, told(run)),
@@ -211,7 +211,10 @@ def following(machine: Director, what: Next) -> Any:
         case "asks" if run is not None:
             kind, clients = get_args(Kind)[what.pick % 3], run.population()["ids"]
             parts = tuple((client, "{}", None) for client in clients)
-            return Concerns(run.id, events.Asks("train", 1, 0, Closing(kind, 1, 5.0), Blob(f"{2:064x}", 2), parts))
+            return Concerns(
+                run.id,
+                events.Asks("train", 1, 0, Closing(kind, 1, 5.0, grace=2.0, patience=3.0), Blob(f"{2:064x}", 2), parts),
+            )
         case "answers" if run is not None:
             visit = picked([visit for visit in run.visits.values() if visit.came is None])
             if visit is None:

@@ -6,9 +6,12 @@ import re
 
 import pytest
 
+from hansa.testing.world import mutants, mutants_of_time
 from hansa.testing.world.checks import Violated
-from hansa.testing.world.mutants import MUTANTS, Mutant
+from hansa.testing.world.mutants import Mutant
 from hansa.testing.world.world import World
+
+MUTANTS = (*mutants.MUTANTS, *mutants_of_time.MUTANTS)
 
 SCHEDULES = 300
 """By so many schedules each is found; fewer than CI plays."""

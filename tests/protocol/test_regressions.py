@@ -8,17 +8,16 @@ from typing import Any
 
 import pytest
 
-from hansa.core.ask import Closing, Kind, Status
-from hansa.protocol.director import Begins, Concerns, Director, Expels, Greets, HangsUp, Passes, Says, Submits
-from hansa.protocol.effects import Fetch, Record, Send, StartChild, TellChild, Work
+from hansa.core.ask import Status
+from hansa.protocol.director import Begins, Concerns, Director, Expels, Greets, HangsUp, Passes, Submits
+from hansa.protocol.effects import Fetch, Record, StartChild, TellChild, Work
 from hansa.protocol.envoy import Decided, Envoy, Fetched, Hears, Prepared, Worked
-from hansa.protocol.events import Asks, Fails, Judges, Tells, Wants
-from hansa.protocol.facts import Accepted, Answered, Asked, Came, Fate, Parted, Started, Told
+from hansa.protocol.events import Fails, Judges, Wants
+from hansa.protocol.facts import Accepted, Answered, Asked, Came, Fate, Parted, Started
 from hansa.protocol.messages import (
     Answer,
     Assign,
     Beat,
-    Blob,
     Consent,
     Hello,
     Holding,
@@ -29,81 +28,7 @@ from hansa.protocol.messages import (
     Welcome,
 )
 from hansa.protocol.run import Phase
-
-
-def blob(number: int) -> Blob:
-    return Blob(f"{number:064x}", 1)
-
-
-class Centre:
-    """A Director's machine with its journal; every Envoy hosts the one client that is called as itself."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.settings = settings
-        self.journal: list[Any] = []
-        self.now = 0.0
-        self.sessions: dict[str, int] = {}
-        self.machine = Director(**settings)
-
-    def handle(self, event: Any, *, crash_before: type | None = None) -> list[Any]:
-        """What it does; where an effect of that kind, or a fact of it, stands, it crashes and is started again."""
-        done: list[Any] = []
-        for effect in self.machine.handle(event, self.now):
-            kinds = type(effect), type(effect.fact) if isinstance(effect, Record) else None
-            if crash_before is not None and crash_before in kinds:
-                self.machine = Director(self.journal, **self.settings)
-                return done + self.machine.handle(Begins(), self.now)
-            if isinstance(effect, Record):
-                self.journal.append(effect.fact)
-            done.append(effect)
-        return done
-
-    def submit(self, *envoys: str, at_least: int = 1) -> None:
-        files = blob(1), b"", b"", blob(2)
-        self.handle(Submits(Accepted("r", "key", "user", "name", *files, (), envoys, at_least=at_least)))
-
-    def greet(self, envoy: str, session: int = 1) -> list[Any]:
-        self.sessions[envoy] = session
-        return self.handle(Greets(envoy, session, Hello((1,), "", 0.0, ""), json.dumps({envoy: {"train": 1}})))
-
-    def says(self, envoy: str, message: Any, **how: Any) -> list[Any]:
-        return self.handle(Says(envoy, self.sessions[envoy], message), **how)
-
-    def joins(self, *envoys: str) -> None:
-        for envoy in envoys:
-            self.greet(envoy)
-            self.says(envoy, Answer("r", Consent.READY))
-
-    def asks(self, *clients: str, kind: Kind = "all", count: int = 1, deadline: float | None = None) -> list[Any]:
-        parts = tuple((client, "{}", None) for client in clients)
-        ask = Asks("train", 1, 0, Closing(kind, count, deadline), blob(3), parts)
-        return self.handle(Concerns("r", ask))
-
-    def counts(self, ask: int, client: str) -> None:
-        """A client answers, and the gate likes it."""
-        self.says(client, Result("r", ask, client, blob(100 + ask)))
-        self.handle(Concerns("r", Judges(ask, client, "")))
-
-    def tells(self, ask: int, *fates: Fate) -> list[Any]:
-        return self.handle(Concerns("r", Tells(Told("r", ask, fates, "{}", 1, blob(4), (blob(5),), blob(5)))))
-
-    @property
-    def run(self) -> Any:
-        return self.machine.runs["r"]
-
-
-def running(*envoys: str, **settings: Any) -> Centre:
-    """A run that runs, with these Envoys."""
-    centre = Centre(**settings)
-    centre.submit(*envoys, at_least=len(envoys))
-    centre.joins(*envoys)
-    assert centre.run.phase is Phase.RUNNING
-    return centre
-
-
-def sent(effects: list[Any], kind: type) -> list[Any]:
-    return [effect.message for effect in effects if isinstance(effect, Send) and isinstance(effect.message, kind)]
-
+from hansa.testing.world.by_hand import Centre, blob, running, sent
 
 UPDATED, DROPPED = Status.UPDATED, Status.DROPPED
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from hansa.protocol.closing import close, close_if_due
 from hansa.protocol.effects import Changed, Send, StartChild, TellChild
-from hansa.protocol.events import Asks, Cancel, ChildEnds, Fails, Finishes, Judges, Restarts, Share, Tells, Wants
+from hansa.protocol.events import Asks, Cancel, ChildEnds, Fails, Finishes, Judges, Restarts, Share, Tells
 from hansa.protocol.facts import Asked, Part, Shared
 from hansa.protocol.messages import Settled
 from hansa.protocol.run import Phase, Run
@@ -19,30 +19,27 @@ CRASHES = 5
 """An Aggregator that died so often without any progress is not started again."""
 
 
-def population(turn: Turn, _event: Wants) -> None:
-    """Say who may be asked."""
-    turn.do(TellChild(turn.run.id, {"population": turn.run.population()}))
-
-
 def asks(turn: Turn, event: Asks) -> None:
     """A new ask is written down before it is sent; one that was asked before goes on where it stood."""
     if turn.run.asked is None:
-        if strangers := _strangers(turn.run, event):
-            fails(turn, Fails(f"round {event.round}, work {event.work!r}: the ask names {strangers}"))
+        if wrong := _wrong(turn.run, event):
+            fails(turn, Fails(f"round {event.round}, work {event.work!r}: the ask names {wrong}"))
             return
         turn.record(_asked(turn, event))
         for envoy in dict.fromkeys(visit.part.envoy for visit in turn.run.of_ask().values()):
             assign_all(turn, envoy)
     for visit in turn.run.of_ask().values():
         if visit.came is not None:
-            turn.do(arrived(visit))
+            turn.do(arrived(turn.run, visit))
     if turn.run.closed is not None:
         turn.do(close(turn.run, turn.run.closed))
     close_if_due(turn)
 
 
-def _strangers(run: Run, event: Asks) -> str:
-    """Clients that cannot be asked, for a message; empty where there are none."""
+def _wrong(run: Run, event: Asks) -> str:
+    """Why a cohort cannot be asked, for a message; empty where it can. It may be empty while others are at the work."""
+    if not event.parts and not (event.closing.kind == "first" and run.population()["in_flight"].get(event.work)):
+        return "nobody, and nobody is at this work"
     cohort, free = [client for client, _, _ in event.parts], set(run.population()["ids"])
     if unknown := [client for client in cohort if client not in free]:
         return f"clients that nobody has, or that are busy: {', '.join(unknown[:10])}"
@@ -105,21 +102,19 @@ def tells(turn: Turn, event: Tells) -> None:
 
 def finishes(turn: Turn, _event: Finishes) -> None:
     """The algorithm wants nothing more."""
-    told = turn.run.told
-    turn.end(Phase.FINISHED, "", told.model if told else turn.run.submission.initial)
+    turn.end(Phase.FINISHED, "", turn.run.model)
 
 
 def fails(turn: Turn, event: Fails) -> None:
     """The run came to nothing; the last good model is kept."""
-    last = turn.run.told.model if turn.run.told else turn.run.submission.initial
-    turn.end(Phase.FAILED, event.why, event.model or last, event.entry)
+    turn.end(Phase.FAILED, event.why, event.model or turn.run.model, event.entry)
 
 
 def child_ends(turn: Turn, event: ChildEnds) -> None:
     """The Aggregator died: it starts again from the last state, unless it dies again and again without any progress."""
     crashes = turn.run.crashes + 1
     visits = {key: replace(visit, judged=False, refusal="") for key, visit in turn.run.visits.items()}
-    turn.run = replace(turn.run, crashes=crashes, visits=visits)
+    turn.run = replace(turn.run, crashes=crashes, visits=visits, wanting=None)
     if crashes > CRASHES:
         fails(turn, Fails(f"the Aggregator died {crashes} times without any progress, the last time: {event.why}"))
     else:
@@ -127,7 +122,8 @@ def child_ends(turn: Turn, event: ChildEnds) -> None:
 
 
 def restarts(turn: Turn, _event: Restarts) -> None:
-    """The Director was started again."""
+    """The Director was started again. Who could not reach it meanwhile has the ask's patience anew."""
+    turn.run = replace(turn.run, restarted=turn.now)
     turn.do(StartChild(turn.run.id))
 
 

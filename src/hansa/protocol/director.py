@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hansa.protocol import running
+from hansa.protocol import closing, running
 from hansa.protocol.effects import Changed, Forget, Record, Send
 from hansa.protocol.events import Answers, Arrives, Beats, Consents, Event, Expelled, Leaves, Restarts, Slot, Tick
 from hansa.protocol.facts import Accepted
@@ -150,8 +150,7 @@ class Director:
     @property
     def wake(self) -> float:
         """When time is the next event that matters, in seconds since 1970; infinite where it is not awaited."""
-        asks = [run.asked for run in self.runs.values() if run.asked is not None and run.closed is None]
-        times = [asked.deadline for asked in asks if asked.deadline]
+        times = [time for run in self.runs.values() for time in closing.moments(run)]
         patient = [run for run in self.runs.values() if run.phase is Phase.GATHERING]
         times += [run.gathering_since + self.patience for run in patient]
         return min((time for time in times if time > self._now), default=math.inf)
@@ -196,9 +195,12 @@ class Director:
                 yield from self._beats(envoy, message, now)
             case Answer():
                 yield from self._about(message.run, Consents(envoy, message, seat.clients), envoy, now)
+            case Result() if message.client == envoy or message.client.startswith(envoy + "/"):
+                yield from self._about(message.run, Answers(envoy, message), envoy, now)
             case Result():
-                if message.client == envoy or message.client.startswith(envoy + "/"):
-                    yield from self._about(message.run, Answers(envoy, message), envoy, now)
+                yield Send(
+                    envoy, Goodbye(f"it answers for {message.client!r:.80}, and may for itself only", again=False)
+                )
 
     def _beats(self, envoy: str, beat: Beat, now: float) -> Iterator[Any]:
         seat = self.seats[envoy]
@@ -226,7 +228,7 @@ class Director:
         yield Record(accepted)
         self.runs[accepted.run] = begun(accepted)
         for envoy, seat in self.seats.items():
-            if seat.session is not None and self.runs[accepted.run].chooses(envoy, seat.hello.labels):
+            if seat.session is not None and self.runs[accepted.run].chooses(envoy, seat.hello):
                 yield from self._step(accepted.run, Arrives(envoy, seat.clients), now)
         yield Changed(accepted.run)
 
@@ -259,11 +261,13 @@ class Director:
             yield Send(envoy, Over(run, "there is no such run"))
         elif self._invited(known, envoy):
             yield from self._step(run, event, now)
+        else:
+            yield Send(envoy, Over(run, "it is not asked to take part"))
 
     def _invited(self, run: Run, envoy: str) -> bool:
         """Whether a run is an Envoy's concern: it is chosen, or has joined, whatever its labels are now."""
         member = run.members.get(envoy)
-        return (member is not None and member.joined) or run.chooses(envoy, self.seats[envoy].hello.labels)
+        return (member is not None and member.joined) or run.chooses(envoy, self.seats[envoy].hello)
 
     def _step(self, run: str, event: Event, now: float) -> list[Any]:
         self.runs[run], effects = running.step(self.runs[run], event, now, self.patience)

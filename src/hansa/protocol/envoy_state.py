@@ -58,11 +58,19 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a client was asked. `deaths` counts how often the Collaborator died at it."""
+    """What a client was asked.
+
+    Attributes:
+        assign: what.
+        phase: see `TaskPhase`.
+        deaths: how often the Collaborator died at it.
+        failures: how often the work failed; forgotten, with the task, when the Envoy stops.
+    """
 
     assign: Assign
     phase: TaskPhase = TaskPhase.FETCHING
     deaths: int = 0
+    failures: int = 0
 
 
 class EnvoyState:

@@ -77,7 +77,9 @@ class Beats:
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """The Aggregator wants to know who may be asked."""
+    """The Aggregator wants to know who may be asked; so many, or fewer, would be too few."""
+
+    beyond: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hansa.core.ask import Status
+from hansa.core.status import Status
 from hansa.protocol.messages import Blob
 
 # --- a Director's
@@ -156,7 +156,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """A client's answer; its update is on disk. `order` counts the run's answers."""
+    """A client's answer; its update is on disk. `order` counts the run's answers, `at` is in seconds since 1970."""
 
     run: str
     ask: int
@@ -167,6 +167,7 @@ class Came:
     metrics: str = "{}"
     failure: str = ""
     log: str = ""
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hansa.core.ask import Status
+from hansa.protocol.awaiting import tell_who_may_be_asked
 from hansa.protocol.effects import Changed, Send, StartChild
 from hansa.protocol.events import Arrives, Consents, Expelled, Leaves, Release, Slot, Withhold
 from hansa.protocol.facts import Gathering, Joined, Parted, Released, Started
@@ -38,8 +40,10 @@ def comes_early(turn: Turn, event: Arrives) -> None:
 
 
 def goes(turn: Turn, event: Leaves) -> None:
-    """An Envoy has gone; it may come back. The others need not wait for what it says."""
-    turn.member(event.envoy, present=False)
+    """An Envoy has gone; it may come back. The others need not wait for what it says. Who was dropped last is not asked."""
+    run, known = turn.run, turn.run.members.get(event.envoy, Member())
+    last = [run.fates[client].status for client in known.clients if client in run.fates]
+    turn.member(event.envoy, present=False, missing=known.missing or Status.DROPPED in last)
     begin_if_ready(turn)
 
 
@@ -47,6 +51,7 @@ def comes(turn: Turn, event: Arrives) -> None:
     """An Envoy is there: it is offered the run. What it was asked before, it is asked again when it says what it has."""
     turn.member(event.envoy, present=True, missing=False)
     turn.do(Send(event.envoy, offer(turn.run)))
+    tell_who_may_be_asked(turn)
 
 
 def consents(turn: Turn, event: Consents) -> None:
@@ -62,6 +67,7 @@ def consents(turn: Turn, event: Consents) -> None:
         assign_all(turn, event.envoy)
     turn.do(Changed(turn.run.id))
     begin_if_ready(turn)
+    tell_who_may_be_asked(turn)
 
 
 def parts(turn: Turn, envoy: str, why: str) -> None:
@@ -79,6 +85,7 @@ def expelled(turn: Turn, event: Expelled) -> None:
         turn.member(event.envoy, present=False)
         parts(turn, event.envoy, why)
         begin_if_ready(turn)
+        tell_who_may_be_asked(turn)
     else:
         turn.member(event.envoy, present=False, consent=Consent.REFUSED, why=why)
 

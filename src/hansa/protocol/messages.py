@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hansa.core.ask import Status
+from hansa.core.status import Status
 from hansa.errors import ProtocolError
 
 VERSIONS = (1,)

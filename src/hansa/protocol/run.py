@@ -13,6 +13,7 @@ from typing import Any
 
 from hansa.core.ask import Status
 from hansa.core.keeping import BEST, CHECKPOINT
+from hansa.protocol.choosing import left_out
 from hansa.protocol.facts import (
     Accepted,
     Asked,
@@ -29,7 +30,7 @@ from hansa.protocol.facts import (
     Started,
     Told,
 )
-from hansa.protocol.messages import Blob, Consent
+from hansa.protocol.messages import Blob, Consent, Hello
 
 
 class Phase(enum.StrEnum):
@@ -136,6 +137,8 @@ class Run:
         models: what is kept besides the last model: "best", and by the number of rounds.
         ended: how it ended.
         crashes: how often the Aggregator died since the last progress.
+        wanting: the Aggregator waits to be told who may be asked, if those are more than so many; None: it does not wait.
+        restarted: when the Director was started, if that was while the run ran, in seconds since 1970; else 0.
     """
 
     submission: Accepted
@@ -156,16 +159,22 @@ class Run:
     models: Mapping[str, Kept] = field(default_factory=dict)
     ended: Ended | None = None
     crashes: int = 0
+    wanting: int | None = None
+    restarted: float = 0.0
 
     @property
     def id(self) -> str:
         """Unique in the federation, for ever."""
         return self.submission.run
 
-    def chooses(self, envoy: str, labels: Mapping[str, str]) -> bool:
-        """Whether it asks this Envoy to take part."""
-        chosen = self.submission.envoys
-        return (not chosen or envoy in chosen) and self.submission.labels.items() <= labels.items()
+    @property
+    def model(self) -> Blob:
+        """The last model that is on disk."""
+        return self.told.model if self.told is not None else self.submission.initial
+
+    def chooses(self, envoy: str, hello: Hello) -> bool:
+        """Whether it asks this Envoy, which announces so much, to take part."""
+        return not left_out(self.submission, envoy, hello)
 
     def occurrence(self, client: str, work: str, round_: int) -> int:
         """How often the client was asked for this work in this round before."""

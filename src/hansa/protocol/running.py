@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hansa.protocol import asking, closing, gathering, visiting
+from hansa.protocol import asking, awaiting, closing, gathering, visiting
 from hansa.protocol.effects import Discard, Send
 from hansa.protocol.events import (
     Answers,
@@ -90,7 +90,7 @@ _HANDLERS: dict[Phase, dict[type, Handler]] = {
         Consents: gathering.consents,
         Answers: visiting.answers,
         Beats: visiting.beats,
-        Wants: asking.population,
+        Wants: awaiting.wants,
         Asks: asking.asks,
         Judges: asking.judges,
         Tells: asking.tells,

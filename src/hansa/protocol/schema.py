@@ -14,13 +14,9 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hansa.errors import MissingExtra
-from hansa.protocol import facts, messages
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-try:
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-except ImportError as problem:
-    raise MissingExtra.of("protobuf", "federation", "a federation's protocol") from problem
+from hansa.protocol import facts, messages
 
 PACKAGE = "hansa.v1"
 

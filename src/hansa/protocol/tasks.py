@@ -5,8 +5,8 @@
        └──────────────────Assign, where the answer is on disk already──────────────────────┘
 
 A task is what a client was asked last, and its phase counts for events of that ask only: for those of any other it is unknown.
-From everywhere `Settled` and `Over` end it. A pair that the table does not name changes nothing: the event is a duplicate,
-late, or of no concern in that phase.
+From everywhere `Settled` and `Over` end it. A work that failed is begun again as often as it may be. A pair that the table does
+not name changes nothing: the event is a duplicate, late, or of no concern in that phase.
 
 This file must not know how a run comes to be ready or refused (`jobs`).
 """
@@ -92,12 +92,22 @@ def died(state: EnvoyState, task: Task, event: Died) -> Task:
     if not event.final and deaths < ATTEMPTS:
         return works(state, replace(task, deaths=deaths))
     failure = event.why if event.final else f"{event.why}; it died {deaths} times at this"
-    return worked(state, task, Worked(Answered(event.run, event.ask, event.client, failure=failure)))
+    return answers(state, task, Answered(event.run, event.ask, event.client, failure=failure))
 
 
 def worked(state: EnvoyState, task: Task, event: Worked) -> Task:
+    """There is an answer. A work that failed is tried again first, from the same state and with the same key, if it may be."""
+    answered, failures = event.answered, task.failures + bool(event.answered.failure)
+    if answered.failure and failures <= task.assign.retries:
+        return works(state, replace(task, failures=failures))
+    if answered.failure and failures > 1:
+        answered = replace(answered, failure=f"{answered.failure}\nafter {failures} attempts")
+    return answers(state, task, answered)
+
+
+def answers(state: EnvoyState, task: Task, answered: Answered) -> Task:
     """The answer is written down before it is sent."""
-    state.record(event.answered)
+    state.record(answered)
     return delivers(state, replace(task, phase=TaskPhase.ANSWERED))
 
 

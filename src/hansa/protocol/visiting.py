@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hansa.core.ask import Status
+from hansa.protocol.awaiting import tell_who_may_be_asked
 from hansa.protocol.closing import close_if_due
 from hansa.protocol.effects import Send, TellChild
 from hansa.protocol.events import Answers, Beats
@@ -41,9 +42,10 @@ def came(turn: Turn, result: Result) -> None:
             result.metrics,
             result.failure,
             result.log,
+            turn.now,
         )
     )
-    turn.do(arrived(turn.run.visits[result.ask, result.client]))
+    turn.do(arrived(turn.run, turn.run.visits[result.ask, result.client]))
     close_if_due(turn)
 
 
@@ -51,6 +53,7 @@ def beats(turn: Turn, event: Beats) -> None:
     """Say what the Envoy should not have any more, and again what it should have and has not."""
     run, envoy = turn.run, event.envoy
     member = turn.member(envoy, present=True, missing=False)
+    tell_who_may_be_asked(turn)
     if run.id not in event.beat.runs:
         turn.do(Send(envoy, offer(run)))
         return
@@ -89,6 +92,7 @@ def assign(run: Run, visit: Visit) -> Assign:
         part.settings,
         part.inputs,
         previous,
+        asked.retries,
     )
 
 
@@ -100,9 +104,9 @@ def _settled(run: Run, ask: int, client: str) -> Settled:
     return Settled(run.id, ask, client, fate.status if fate is not None and fate.ask == ask else Status.DROPPED)
 
 
-def arrived(visit: Visit) -> TellChild:
+def arrived(run: Run, visit: Visit) -> TellChild:
     """What the Aggregator is told of an answer, so that its gate judges it."""
-    answer = visit.came
+    answer, held = visit.came, run.members.get(visit.part.envoy, Member()).clients.get(visit.part.client)
     assert answer is not None  # noqa: S101 - for the type checker
     say = {
         "ask": visit.asked.ask,
@@ -111,5 +115,6 @@ def arrived(visit: Visit) -> TellChild:
         "weight": answer.weight,
         "metrics": answer.metrics,
         "version": visit.asked.version,
+        "examples": None if held is None else sum(held.values()),
     }
     return TellChild(visit.asked.run, {"arrived": say})

@@ -5,7 +5,7 @@ This file must not know what becomes of what it says.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hansa.core.ask import Closing, Status
@@ -38,7 +38,7 @@ class Aggregator:
         self.plan, self.library, self.out = plan, library, out
         self.program = toy.Program(plan.rounds, plan.works)
         self.state = toy.State(*library.content(told.document)[1:]) if told is not None else toy.State()
-        self.work, self.over = "", False
+        self.work, self.over, self.waited = "", False, False
         self.updates: dict[tuple[int, str], str | None] = {}
 
     def begin(self) -> None:
@@ -52,7 +52,7 @@ class Aggregator:
             return
         match what:
             case "population":
-                self._ask(tuple(content["ids"]))
+                self._ask(tuple(content["ids"]), content["in_flight"])
             case "arrived":
                 self._judge(content)
             case "close":
@@ -60,14 +60,21 @@ class Aggregator:
             case "kept":
                 self.out(Wants(), ())
 
-    def _ask(self, everyone: tuple[str, ...]) -> None:
+    def _ask(self, everyone: tuple[str, ...], in_flight: Mapping[str, int]) -> None:
         work = toy.next_work(self.program, self.state)
         if work is None:
             self.over = True
             self.out(Finishes(), ())
             return
-        chosen = toy.cohort(self.state, everyone)
-        if not chosen:
+        if len(everyone) + sum(in_flight.values()) < self.plan.count and not self.waited:
+            self.waited = True  # it would like more, and makes do with whoever it is told of next
+            self.out(Wants(len(everyone)), ())
+            return
+        chosen, self.waited = toy.cohort(self.state, everyone), False
+        flying = in_flight.get(work, 0) if self.plan.kind == "first" else 0
+        if flying and toy.number("idle", self.state.done) % 3 == 0:  # enough of them are at it
+            chosen = ()
+        if not chosen and not flying:
             self.over = True
             self.out(Fails("there is nobody to ask"), ())
             return
@@ -78,11 +85,17 @@ class Aggregator:
             client: self.library.named("input", client, state.done) if toy.number(client, state.done) % 3 == 0 else None
             for client in chosen
         }
-        count = 1 if plan.kind == "all" else min(plan.count, len(chosen))
-        closing = Closing(plan.kind, count, plan.deadline if plan.kind == "quorum" else None)
         parts = tuple((client, "{}", inputs[client]) for client in chosen)
-        asks = Asks(work, state.done + 1, state.version, closing, broadcast, parts)
+        asks = Asks(work, state.done + 1, state.version, self._closing(len(chosen) + flying), broadcast, parts)
         self.out(asks, (broadcast, *inputs.values()))
+
+    def _closing(self, most: int) -> Closing:
+        plan, count = self.plan, min(self.plan.count, most)
+        if plan.kind == "all":
+            return Closing.all(retries=plan.retries)
+        if plan.kind == "first":
+            return Closing.first(count, patience=plan.patience, retries=plan.retries)
+        return Closing.quorum(count, plan.deadline, grace=plan.grace, retries=plan.retries)
 
     def _judge(self, arrived: Any) -> None:
         key = arrived["ask"], arrived["client"]

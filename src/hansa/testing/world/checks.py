@@ -15,8 +15,9 @@ from hansa.protocol.events import Event
 from hansa.protocol.facts import Accepted, Answered, Asked, Came, Closed, Ended, Parted, Told
 from hansa.protocol.messages import Assign, Blob, Settled
 from hansa.protocol.run import Member, Run, apply, begun, restored
-from hansa.testing.world import toy
+from hansa.testing.world import times, toy
 from hansa.testing.world.aggregator import told_of
+from hansa.testing.world.owner import RAISED
 from hansa.testing.world.pairs import Pair, envoy_pairs
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 Visit = tuple[str, int, str]
 """Run, ask, client."""
-
-LATE = 1.0
-"""Seconds after its deadline by which an ask that has its quorum is closed."""
 
 
 class Violated(AssertionError):
@@ -55,6 +53,7 @@ class Checks:
         self.keys: set[tuple[Any, ...]] = set()
         self.settled: dict[Visit, Status] = {}
         self.pairs: set[Pair] = set()
+        self.begun = 0.0
         self._stepped: set[str] = set()
         self._runs: dict[str, Run] = {}
         self._written: dict[str, Run] = {}
@@ -84,7 +83,7 @@ class Checks:
             case Closed():
                 self.require((run, fact.ask) not in self.closed, "closed twice:", fact)
                 self.closed[run, fact.ask] = fact
-                self._closed(fact, self.asked[run, fact.ask])
+                self._closed(fact)
             case Told():
                 self._told(fact)
             case Parted():
@@ -121,16 +120,9 @@ class Checks:
             self.require(answered.update == fact.update, "not what the Envoy wrote down:", fact, answered)
         self.came[key] = fact
 
-    def _closed(self, fact: Closed, asked: Asked) -> None:
-        updated = sum(fate.status is Status.UPDATED for fate in fact.fates)
-        missed = sum(fate.status in (Status.DROPPED, Status.LATE) for fate in fact.fates)
-        if asked.kind == "first":
-            self.require(updated <= asked.count and not missed, "more count than were waited for:", fact)
-            return
-        cohort = sorted((asked.ask, part.client) for part in asked.parts)
-        self.require(sorted((fate.ask, fate.client) for fate in fact.fates) == cohort, "closed for others:", fact)
-        in_time = asked.kind == "quorum" and self.world.clock.now >= asked.deadline and updated >= asked.count
-        self.require(not missed or in_time, "closed too soon:", fact)
+    def _closed(self, fact: Closed) -> None:
+        wrong = times.wrong(fact, self.asked, self.came, self.world.clock.now, self.begun)
+        self.require(not wrong, wrong, fact)
 
     def _told(self, fact: Told) -> None:
         run, closed = fact.run, self.closed.get((fact.run, fact.ask))
@@ -200,23 +192,16 @@ class Checks:
                 self.require(run.phase is before.phase, "a terminal phase changed:", run.id, before.phase, run.phase)
             ended = self.ended.get(run.id)
             self.require((ended is not None) == run.phase.over, "the end is not on disk, or not seen:", run.id)
+            idle = run.wanting is not None and not run.phase.over and len(run.population()["ids"]) > run.wanting
+            self.require(not idle, run.id, "waits for somebody to ask, and somebody is there")
             self._disk(centre, run)
         self.require(centre.machine.wake > self.world.clock.now, "it wants to be woken in the past:", event)
 
     def in_time(self, centre: Centre) -> None:
-        """Something happened somewhere: no ask that has its quorum is open when its time is over."""
-        if not centre.up:
-            return
-        for run in centre.machine.runs.values():
-            asked = run.asked
-            if asked is None or run.closed is not None or asked.kind != "quorum":
-                continue
-            if not asked.deadline or self.world.clock.now <= asked.deadline + LATE:
-                continue
-            visits = [visit for visit in run.visits.values() if visit.asked.ask == asked.ask and visit.came is not None]
-            judged = all(visit.judged for visit in visits if visit.came is not None and not visit.came.failure)
-            updated = sum(visit.judged and not visit.refusal for visit in visits)
-            self.require(not judged or updated < asked.count, run.id, "is overdue, and not closed:", asked)
+        """Something happened somewhere: no ask that has enough is open when its time is over."""
+        for run in centre.machine.runs.values() if centre.up else ():
+            overdue = times.overdue(run, self.world.clock.now, self.begun)
+            self.require(not overdue, run.id, "is overdue, and not closed:", run.asked)
 
     def _disk(self, centre: Centre, run: Run) -> None:
         """What is needed is there, and not more than (cohort + 4) models.
@@ -287,6 +272,7 @@ class Checks:
         before = {run: durable(its) for run, its in self._written.items()}
         after = {run: durable(its) for run, its in centre.machine.runs.items()}
         self.require(before == after, "a restart gives other runs:", before, after)
+        self.begun = self.world.clock.now
 
     def forgotten(self, run: str) -> None:
         """A run is taken off the disk."""
@@ -300,6 +286,10 @@ class Checks:
         key, kept, home = (fact.run, fact.ask, fact.client), self._kept[envoy], (fact.run, fact.client)
         if isinstance(fact, Answered):
             self.require(key not in self.answered, envoy, "answers twice:", fact)
+            if fact.failure.startswith(RAISED):
+                times, most = self.world.owners[envoy].failed[key], self.asked[key[:2]].retries + 1
+                told = times == 1 or fact.failure.endswith(f"after {times} attempts")
+                self.require(times == most and told, envoy, "gives up after another number of attempts:", fact, most)
             self.answered[key] = fact
             kept[home] = kept.get(home, Kept(None)).propose(str(fact.ask), fact)
         else:
@@ -338,6 +328,10 @@ class Checks:
                 ready = job is not None and job.phase is JobPhase.READY
                 self.require(ready, owner.name, "works where it cannot:", assign, job)
                 self.require(key not in self.answered, owner.name, "computes again what it answered:", assign)
+                again = owner.failed.get(key, 0) <= assign.retries
+                self.require(again, owner.name, "tries again too often:", assign)
+                retries = self.asked[key[:2]].retries
+                self.require(assign.retries == retries, owner.name, "may try otherwise than was asked:", assign)
                 if assign.run not in self.ended:
                     _, expected = self.variates.get((assign.run, assign.client), (0, None))
                     self.require(state == expected, owner.name, "works from another state than counts:", assign, state)
@@ -394,4 +388,4 @@ def durable(run: Run) -> Run:
         if member.joined or member.clients
     }
     visits = {key: replace(visit, judged=False, refusal="") for key, visit in run.visits.items()}
-    return replace(run, members=members, visits=visits, crashes=0, why="")
+    return replace(run, members=members, visits=visits, crashes=0, why="", wanting=None, restarted=0.0)

@@ -13,7 +13,7 @@ from hansa.core.ask import Kind, Status
 from hansa.core.private import PrivateState
 from hansa.protocol import asking, closing, director, envoy, gathering, run, running, tasks, visiting
 from hansa.protocol.effects import Record, Send
-from hansa.protocol.events import Answers, Beats, Consents, Tick
+from hansa.protocol.events import Answers, Beats, Consents
 from hansa.protocol.facts import Closed, Fate, Parted
 from hansa.protocol.messages import Assign, Settled
 from hansa.protocol.run import Phase, Run
@@ -143,8 +143,8 @@ def _closes_anew_after_a_crash(patch: Patch) -> None:
 
 
 def _first_counts_all_that_came(patch: Patch) -> None:
-    first = closing._first
-    patch.setattr(closing, "_first", lambda run_, known, _count: first(run_, known, 1000))
+    in_order = closing._in_order
+    patch.setattr(closing, "_in_order", lambda visits, known, _count: in_order(visits, known, 1000))
 
 
 def _quorum_does_not_wait(patch: Patch) -> None:
@@ -249,30 +249,6 @@ def _the_end_is_said_once(patch: Patch) -> None:
             patch.setitem(running.TABLE, (phase, event), lambda _turn, _event: None)
 
 
-# --- time
-
-
-def _looks_at_time_with_answers_only(patch: Patch) -> None:
-    patch.setitem(running.TABLE, (Phase.RUNNING, Tick), lambda _turn, _event: None)
-
-
-def _misses_a_deadline_that_is_overtaken(patch: Patch) -> None:
-    def mutant(self: Any, event: Any, now: float) -> list[Any]:
-        self._now = now
-        effects = list(self._HANDLERS[type(event)](self, event, now))
-        return effects + list(self._next(now))
-
-    patch.setattr(director.Director, "handle", mutant)
-
-
-def _wakes_for_what_has_passed(patch: Patch) -> None:
-    def mutant(self: director.Director) -> float:
-        asks = [each.asked for each in self.runs.values() if each.asked is not None]
-        return min((asked.deadline for asked in asks if asked.deadline), default=float("inf"))
-
-    patch.setattr(director.Director, "wake", property(mutant))
-
-
 # --- the disk
 
 
@@ -326,7 +302,7 @@ MUTANTS = (
         "quorum",
     ),
     Mutant("the first k are all that came", _first_counts_all_that_came, "more count than", kind="first"),
-    Mutant("a quorum does not wait for its deadline", _quorum_does_not_wait, "closed too soon"),
+    Mutant("a quorum does not wait for its deadline", _quorum_does_not_wait, "closed too soon", kind="quorum"),
     Mutant("the occurrence is forgotten", _forgets_the_occurrence, "the same key twice"),
     Mutant("what counted is forgotten", _forgets_what_counted, "said to be lost", ("drop", "partition"), "quorum"),
     Mutant(
@@ -342,11 +318,8 @@ MUTANTS = (
     Mutant("a result that is lost stays lost", _lost_results_stay_lost, "do not end"),
     Mutant("who parts is waited for", _who_parts_is_waited_for, "do not end|still goes on"),
     Mutant("the end is said once", _the_end_is_said_once, "still"),
-    Mutant("time is looked at when an answer comes", _looks_at_time_with_answers_only, "overdue"),
-    Mutant("a deadline that is overtaken is missed", _misses_a_deadline_that_is_overtaken, "overdue"),
-    Mutant("awake for what has passed", _wakes_for_what_has_passed, "woken in the past"),
     Mutant("what was broadcast is kept", _keeps_what_was_broadcast, "models on disk"),
     Mutant("an update is discarded before it is used", _discards_updates_too_soon, "lacks an update|that is gone"),
     Mutant("the state is discarded", _discards_the_state, "its state is gone|needs a blob|not on disk"),
 )
-"""All of them."""
+"""All but those of time (`mutants_of_time`)."""

@@ -20,6 +20,10 @@ LONGEST = 60.0
 """Seconds that a client may take."""
 
 
+RAISED = "ValueError: train.py:7"
+"""What is told of a work that raises."""
+
+
 class Owner(Process):
     """The Envoy's process.
 
@@ -30,6 +34,7 @@ class Owner(Process):
         gone: it left for good.
         working: which of its works the Collaborators do for whom; by run, ask and client.
         forgotten: how often it forgot each run, and with it whatever was begun for that.
+        failed: how often works failed in this life; by run, ask and client.
     """
 
     def __init__(self, world: World, name: str) -> None:
@@ -42,6 +47,7 @@ class Owner(Process):
         self.session: Session | None = None
         self.working: dict[tuple[str, int, str], int] = {}
         self.forgotten: dict[str, int] = {}
+        self.failed: dict[tuple[str, int, str], int] = {}
         self.skew = world.rng.uniform(-1e4, 1e4)
         self.make: type[Envoy] = Envoy
         self._tick = 0.0
@@ -58,7 +64,7 @@ class Owner(Process):
         self.machine = self.make(self.disk.facts())
         self.world.checks.envoy_restarted(self)
         self.disk.sweep({"": self.machine.needed()})
-        self.session, self.working, self._tick = None, {}, 0.0
+        self.session, self.working, self.failed, self._tick = None, {}, {}, 0.0
         self.later(self.world.rng.uniform(0.0, 5.0), self._dial)
 
     def crash(self) -> None:
@@ -284,9 +290,10 @@ class Owner(Process):
         hard = world.experiment(assign.run).hard
         key = assign.run, assign.round, assign.work, assign.occurrence
         luck = toy.number("luck", assign.client, *key) % 10 if hard else 9
-        if luck == 0:
-            failure = Answered(assign.run, assign.ask, assign.client, failure="ValueError: train.py:7")
-            self.handle(Worked(failure))
+        visit = assign.run, assign.ask, assign.client
+        if luck == 0 and self.failed.get(visit, 0) <= toy.number("again", assign.client, *key) % 3:
+            self.failed[visit] = self.failed.get(visit, 0) + 1
+            self.handle(Worked(Answered(*visit, failure=RAISED)))
             return
         _, _, x, c = world.library.content(assign.broadcast)
         variate = world.library.content(state)[-1] if state is not None else 0

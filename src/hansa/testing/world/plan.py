@@ -27,6 +27,9 @@ class RunPlan:
         kind: how its training asks close: "all", "quorum" or "first".
         count: how many updates are enough; for "all" it means nothing.
         deadline: of a quorum, in seconds after the ask.
+        grace: of a quorum, in seconds after its last needed update.
+        patience: where asks close on the first, in seconds.
+        retries: so many times a client whose work failed tries again.
         rounds: how many.
         works: what is asked in each round, in order.
         named: whether its Envoys are chosen by name.
@@ -43,7 +46,10 @@ class RunPlan:
     at: float
     kind: Kind
     count: int
-    deadline: float
+    deadline: float | None
+    grace: float | None
+    patience: float | None
+    retries: int
     rounds: int
     works: tuple[str, ...]
     named: bool
@@ -157,12 +163,14 @@ def drawn(seed: int) -> Plan:
     active = {name: rng.random() < share for name in Faults.__slots__}
     worst = {name: getattr(WORST, name) for name in Faults.__slots__}
     faults = Faults(**{name: worst[name] * rng.random() if active[name] else 0.0 for name in Faults.__slots__})
-    runs = tuple(_run(rng, f"r{number}", len(envoys)) for number in range(1, rng.choice((1, 1, 2, 2, 3)) + 1))
+    runs = tuple(_run(rng, seed, f"r{number}", len(envoys)) for number in range(1, rng.choice((1, 1, 2, 2, 3)) + 1))
     patience = rng.choice((float("inf"), float("inf"), 60.0))
     return Plan(seed, clients, runs, faults, rng.choice((1, 2)), patience, rng.choice((5.0, 10.0, 20.0)))
 
 
-def _run(rng: random.Random, run: str, envoys: int) -> RunPlan:
+def _run(rng: random.Random, seed: int, run: str, envoys: int) -> RunPlan:
+    policies = random.Random(f"policies {seed} {run}")  # noqa: S311 - not a secret
+    grace = policies.choice((None, None, 0.0, 3.0, 10.0))
     kind = rng.choice(get_args(Kind))
     everyone = kind == "all" or rng.random() < 0.3
     return RunPlan(
@@ -170,7 +178,10 @@ def _run(rng: random.Random, run: str, envoys: int) -> RunPlan:
         at=START + rng.random() * 60,
         kind=kind,
         count=rng.randint(1, envoys),
-        deadline=rng.choice((8.0, 20.0)),
+        deadline=None if grace is not None and policies.random() < 0.3 else rng.choice((8.0, 20.0)),
+        grace=grace,
+        patience=policies.choice((None, 6.0, 20.0, 60.0)),
+        retries=policies.choice((0, 0, 1, 2)),
         rounds=rng.randint(1, 4),
         works=rng.choice((("train",), ("train",), ("gradient", "train"), ("train", "train"), ("train", "judge"))),
         named=everyone or rng.random() < 0.3,
