@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import pytest
 
 from hansa.errors import ChildDied, ConfigError, ProtocolError, StoreError
-from hansa.experiment.reference import ONE_THREAD
+from hansa.experiment.reference import thread_variables
+from hansa.runtime.children import launch as launching
 from hansa.runtime.children import spawn
 from hansa.runtime.children.ended import Ended
 from hansa.runtime.children.limits import Limits
@@ -240,7 +241,13 @@ def test_it_has_nothing_of_its_parents(home: Path, monkeypatch: pytest.MonkeyPat
     expected = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
     scratch = str(home / "scratch")
     tmp = str(home / "scratch" / "tmp")
-    own = {"HOME": scratch, "TMPDIR": tmp, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "2", **ONE_THREAD}
+    own = {
+        "HOME": scratch,
+        "TMPDIR": tmp,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **thread_variables(1),
+        "OMP_NUM_THREADS": "2",
+    }
     added_by_python = {"LC_CTYPE"}
     assert {name: text for name, text in seen["environment"].items() if name not in added_by_python} == expected | own
     kinds = {name: target.split(":")[0] for name, target in seen["descriptors"].items()}
@@ -442,14 +449,14 @@ def test_when_its_parent_is_killed_nothing_of_it_stays(home: Path) -> None:
 
 def test_a_cancelled_start_leaves_no_child(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    launch = spawn._launch
+    launch = launching.launch
 
     def watched(*arguments: Any) -> Any:
-        process, pump = launch(*arguments)
-        made.append(process.pid)
-        return process, pump
+        launched = launch(*arguments)
+        made.append(launched.process.pid)
+        return launched
 
-    monkeypatch.setattr(spawn, "_launch", watched)
+    monkeypatch.setattr(launching, "launch", watched)
 
     async def work() -> None:
         starting = asyncio.create_task(started(home, "endless"))

@@ -114,10 +114,14 @@ def test_the_version_is_that_of_the_package() -> None:
 Documented = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
+def decorators(node: Documented) -> list[str]:
+    return [ast.unparse(each) for each in node.decorator_list]
+
+
 def public(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[tuple[str, Documented]]:
     """Public classes, functions and methods below a node, by their full names."""
     for each in node.body:
-        if isinstance(each, Documented) and not each.name.startswith("_"):
+        if isinstance(each, Documented) and not each.name.startswith("_") and "overload" not in decorators(each):
             yield f"{prefix}{each.name}", each
             if isinstance(each, ast.ClassDef):
                 yield from public(each, f"{prefix}{each.name}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -111,14 +112,28 @@ def _written(file: Path, text: str) -> None:
 
 
 @app.command()
-def start(folder: Folder, insecure: Insecure = False, log_format: LogFormatOption = LogFormat.TEXT) -> None:
+def start(
+    folder: Folder,
+    websocket: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Listen there for WebSocket besides; dialled as wss://host:port.")
+    ] = "",
+    worker: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="An Envoy that listens, to be dialled: wss://host:port. Once for each."),
+    ] = None,
+    insecure: Insecure = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
+) -> None:
     """Run the Director until it is stopped; Ctrl-C stops it in order.
 
-    Whatever was going on when it last ended, however it ended, goes on.
+    Options go before what director.toml says. Whatever was going on when it last ended, however it ended, goes on.
     """
+    from hansa.runtime.config import DirectorConfig
+    from hansa.runtime.config.settings import checked
     from hansa.runtime.director.serve import serve
 
-    config = _config(folder)
+    said = {name: value for name, value in (("websocket", websocket), ("workers", worker)) if value}
+    config = replace(_config(folder), **checked(DirectorConfig, said))
     run_until_stopped(lambda stop: serve(config, folder, insecure=insecure, stop=stop), config.log, log_format)
 
 

@@ -141,10 +141,10 @@ async def _certificate(invitation: Invitation, request: bytes) -> bytes:
     from hansa.protocol import wire
     from hansa.protocol.messages import Enroll, Enrolled
     from hansa.transport.credentials import Credentials
-    from hansa.transport.grpc.client import GrpcConnection
+    from hansa.transport.dial import dialled
 
     bootstrap = Credentials(invitation.certificate, invitation.key, invitation.ca)
-    async with GrpcConnection(invitation.address, credentials=bootstrap) as connection:
+    async with dialled(invitation.address, credentials=bootstrap) as connection:
         answer = wire.decode(await connection.call(wire.encode(Enroll(request, invitation.token))))
     if not isinstance(answer, Enrolled):
         raise ProtocolError(f"the Director answered {type(answer).__name__}", hint="compare the versions of both sides")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,17 +24,21 @@ app = typer.Typer(help="The long-lived process at an owner of data.", no_args_is
 FILE = "envoy.toml"
 
 Folder = Annotated[Path, typer.Argument(help="The Envoy's folder, with its envoy.toml.")]
+Listened = Annotated[
+    str, typer.Option("--listen", metavar="URL", help="Listen there to be dialled, such as wss://0.0.0.0:8777.")
+]
 
 
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="The Envoy's folder, for its settings, key and store.")],
     name: Annotated[str, typer.Option(help="Your name in the federation, as your invitation says it.")],
-    director: Annotated[str, typer.Option(metavar="HOST:PORT", help="The Director, as your invitation says it.")],
     shard: Annotated[
         str,
         typer.Option(metavar="MODULE:CLASS", help="The class that reads your data, such as ward:Ward, in ward.py."),
     ],
+    director: Annotated[str, typer.Option(metavar="HOST:PORT", help="The Director, as your invitation says it.")] = "",
+    listen: Listened = "",
     parameter: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,7 +59,9 @@ def init(
     file = folder / FILE
     if file.exists():
         raise ConfigError("there is an Envoy in this folder already", where=str(file), hint="choose another folder")
-    text = template_envoy(name, director, shard, parameters=parameters(parameter or ()))
+    if bool(director) is bool(listen):
+        raise ConfigError("an Envoy either dials or listens", hint="give --director HOST:PORT, or --listen URL")
+    text = template_envoy(name, director, shard, parameters=parameters(parameter or ()), listen=listen)
     make_folder(folder)
     module = missing_module(shard, folder)
     if module is not None:
@@ -70,18 +77,45 @@ def init(
     console.print(
         f"\nNext:\n"
         f"  hansa envoy check {folder}   see what would be announced of your data\n"
-        f"  hansa pki enroll INVITATION {folder / 'identity'}\n"
-        f"  hansa envoy start {folder}",
+        + _joins(name, folder, listen=bool(listen))
+        + f"  hansa envoy start {folder}",
         soft_wrap=True,
     )
 
 
+def _joins(name: str, folder: Path, *, listen: bool) -> str:
+    """How this Envoy gets its certificate: one that listens dials nobody, and brings a request by hand."""
+    identity = folder / "identity"
+    if not listen:
+        return f"  hansa pki enroll INVITATION {identity}\n"
+    return (
+        f"  hansa pki enroll --request {name} {identity}   and bring {name}.csr to whoever holds the authority\n"
+        f"  hansa pki enroll --install {name}.crt --ca ca.crt {identity}\n"
+    )
+
+
 @app.command()
-def start(folder: Folder, insecure: Insecure = False, log_format: LogFormatOption = LogFormat.TEXT) -> None:
-    """Run the Envoy until it is stopped; it waits for a Director that is not up yet. Ctrl-C stops it in order."""
+def start(
+    folder: Annotated[
+        Path, typer.Argument(help="The Envoy's folder, with its envoy.toml; this one unless given.")
+    ] = Path(),
+    listen: Listened = "",
+    name: Annotated[str, typer.Option("--id", metavar="NAME", help="Your name in the federation.")] = "",
+    insecure: Insecure = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
+) -> None:
+    """Run the Envoy until it is stopped. Ctrl-C stops it in order.
+
+    It dials its Director, also one that is not up yet. One that listens waits for a Director, or a coordinating script, to
+    dial it instead. Options go before what envoy.toml says.
+    """
+    from hansa.runtime.config import EnvoyConfig
+    from hansa.runtime.config.settings import checked
     from hansa.runtime.envoy.serve import serve
 
-    config = _config(folder)
+    said = {"name": name} if name else {}
+    said |= {"listen": listen, "director": ""} if listen else {}
+    config = replace(_config(folder), **checked(EnvoyConfig, said))
     run_until_stopped(lambda stop: serve(config, insecure=insecure, stop=stop), config.log, log_format)
 
 
@@ -131,7 +165,10 @@ def check(folder: Folder, as_json: Json = False) -> None:
 
 
 def _show(facts: ShardFacts, config: EnvoyConfig, console: Console) -> None:
-    console.print(f"{facts.name} would announce to the Director at {config.director}:\n", soft_wrap=True)
+    whom = (
+        f"to the Director at {config.director}" if config.director else f"to a coordinator that dials {config.listen}"
+    )
+    console.print(f"{facts.name} would announce {whom}:\n", soft_wrap=True)
     console.print(f"  {facts.description}", soft_wrap=True)
     fields = [
         (name, "×".join(map(str, field.shape)) or "one number", field.dtype, field.classes or "")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 OVER = ("finished", "failed", "cancelled")
 """The phases in which nothing happens any more."""
+
+
+SHOWN = 8
+"""So many clients are named on a line."""
 
 
 class StoppedFollowing(SystemExit):
@@ -82,9 +87,26 @@ def state(run: dict[str, Any]) -> str:
     if why:
         return f"{run['phase']}: {why}"
     asked = run["asked"]
-    if asked is not None and asked["waiting"]:
-        return f"{run['phase']}: round {asked['round']}, {asked['work']}, waits for {', '.join(asked['waiting'])}"
-    return str(run["phase"])
+    if asked is None or not asked["waiting"]:
+        return str(run["phase"])
+    waiting = _some([_waited_for(client, run) for client in asked["waiting"]])
+    until = "" if asked["until"] is None else time.strftime(", until %H:%M:%S", time.localtime(asked["until"]))
+    left_out = (run["last"] or {}).get("left_out")
+    besides = f"; left out: {_some(sorted(left_out))}" if left_out else ""
+    come = f"{asked['updated']} of {asked['count']} updates, waits for {waiting}{until}{besides}"
+    return f"{run['phase']}: round {asked['round']}, {asked['work']}: {come}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of them."""
+    shown = ", ".join(names[:SHOWN])
+    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
+
+
+def _waited_for(client: str, run: dict[str, Any]) -> str:
+    """A client, and how far it is, where it tells: "alice (12 of 80)"."""
+    done, of = run["progress"].get(client, (0, 0))
+    return client if not done else f"{client} ({done} of {of})" if of else f"{client} ({done})"
 
 
 class _Bar:

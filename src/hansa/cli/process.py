@@ -19,6 +19,7 @@ import typer
 
 from hansa.errors import FederationError, HansaError, NotAllowed
 from hansa.runtime.leash import follow
+from hansa.runtime.loop import run
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
@@ -65,8 +66,10 @@ def run_until_stopped(
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else logging.Formatter(FORMAT))
     logging.basicConfig(handlers=[handler], level=level.upper())
+    if level.upper() != "DEBUG":
+        logging.getLogger("websockets").setLevel(logging.WARNING)  # it tells of every connection that opens and closes
     try:
-        asyncio.run(_run(serve))
+        run(_run(serve))
     except HansaError as problem:
         if log_format is LogFormat.TEXT:
             raise
@@ -80,11 +83,11 @@ async def _run(serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> N
 
     def ask() -> None:
         stop.set()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ask)
+    for number in (signal.SIGINT, signal.SIGTERM):  # not by the loop's own handlers: on Windows it has none
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(ask))
     follow(ask)
     await serve(stop)
 

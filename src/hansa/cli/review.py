@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.syntax import Syntax
 from rich.text import Text
 
 from hansa.cli.screen import document, lasting, pairs, plain, screen, sized, table, when
@@ -24,6 +23,7 @@ from hansa.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
     from hansa.experiment.desk import Desk, Offer
+    from hansa.experiment.manifest import Manifest
     from hansa.experiment.review import Review
 
 SHORT = 12
@@ -138,6 +138,7 @@ def _show(review: Review, offer: Offer, desk: Desk, console: Console, full: bool
                 "signed by": ", ".join(review.signers),
                 "wanted by": ", ".join(offer.runs),
                 "asks of": ", ".join(chosen) or "every Envoy",
+                "requires": ", ".join(_required(manifest)),
                 "at least": f"{manifest.at_least} Envoys",
                 "rounds": "" if manifest.rounds is None else manifest.rounds,
                 "seed": manifest.seed,
@@ -181,6 +182,8 @@ def _headline(console: Console, text: str) -> None:
 def _code(console: Console, text: str, language: str) -> None:
     """A text whole: coloured in a terminal, and byte for byte in a file or a pipe."""
     if console.is_terminal:
+        from rich.syntax import Syntax
+
         theme, numbers = "ansi_dark", language != "diff"
         console.print(Syntax(text, language, theme=theme, line_numbers=numbers, word_wrap=True))
     else:
@@ -208,7 +211,17 @@ def _who() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        return f"user {os.getuid()}"
+        return f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
+
+
+def _required(manifest: Manifest) -> Iterator[str]:
+    """What an owner must let it use."""
+    if manifest.cores:
+        yield f"{manifest.cores} core{'' if manifest.cores == 1 else 's'}"
+    if manifest.memory:
+        yield f"{sized(manifest.memory)} of memory"
+    if manifest.device:
+        yield f"the device {manifest.device}"
 
 
 # --- as JSON
@@ -234,6 +247,7 @@ def _described(review: Review, offer: Offer, desk: Desk) -> dict[str, Any]:
         "at_least": review.manifest.at_least,
         "envoys": list(review.manifest.envoys),
         "labels": dict(review.manifest.labels),
+        "requires": {name: getattr(review.manifest, name) for name in ("cores", "memory", "device")},
         "files": [asdict(each) for each in review.files],
         "previous": review.previous,
         "changes": [asdict(each) for each in review.changes],

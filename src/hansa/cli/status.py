@@ -9,7 +9,7 @@ from rich.console import Console
 
 from hansa.cli.experiment import run_table
 from hansa.cli.options import DirectorAddress, IdentityFolder, Json, connected
-from hansa.cli.screen import document, lasting, plain, screen, table
+from hansa.cli.screen import document, lasting, plain, screen, sized, table
 
 
 def status(director: DirectorAddress = None, identity: IdentityFolder = None, as_json: Json = False) -> None:
@@ -33,7 +33,7 @@ def show_status(overview: dict[str, Any], console: Console) -> None:
         console.print(plain("DRAINING: it is about to stop, and takes no new experiments", "bold black on yellow"))
     ahead = director["clock"] - now
     console.print(
-        table("Envoys", ("envoy", "state", "clients", "examples", "labels", "devices", "data"), _rows(overview))
+        table("Envoys", ("envoy", "state", "clients", "examples", "labels", "offers", "data"), _rows(overview))
     )
     console.print(run_table(overview["runs"]) if overview["runs"] else "no runs yet")
     if abs(ahead) > 300:
@@ -51,6 +51,12 @@ def _rows(overview: dict[str, Any]) -> list[list[object]]:
             f"{sum(each.get(split, 0) for each in envoy['clients'].values())} {split}" for split in ("train", "test")
         ]
         labels = ", ".join(f"{name}={value}" for name, value in envoy["labels"].items())
-        devices, what = ", ".join(envoy["devices"]), envoy["description"]
+        devices, what = ", ".join([*envoy["devices"], *_offered(envoy)]), envoy["description"]
         rows.append([envoy["name"], online, len(envoy["clients"]), ", ".join(held), labels, devices, what])
     return rows
+
+
+def _offered(envoy: dict[str, Any]) -> list[str]:
+    """How much of its machine a work may use, where the Envoy says so."""
+    cores = envoy["cores"]
+    return [f"{cores} core{'' if cores == 1 else 's'}"] * bool(cores) + [sized(envoy["memory"])] * bool(envoy["memory"])

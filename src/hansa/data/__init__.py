@@ -1,33 +1,9 @@
-"""Clients' data: what one client holds, the data of a whole federation, partitioners, and public data sets."""
+"""Clients' data: what one client holds, the data of a whole federation, partitioners, and public data sets.
 
-from hansa.data.dataset import Batch, BatchTransform, ClientDataset
-from hansa.data.datasets import Dataset, dataset_names, load_dataset
-from hansa.data.federated import FederatedData
-from hansa.data.normalise import Normalise
-from hansa.data.partition import IID, ByField, BySizes, Partitioner
-from hansa.data.schema import Field, Schema, check, schema_of
-from hansa.data.skew import ByLabels, Dirichlet, Shards
-from hansa.data.split import Split
+The names are listed in `__init__.pyi`; each is loaded from its home when it is first used. An Envoy that reads its owner's
+data with NumPy loads no public data sets, pictures or partitioners.
+"""
 
-__all__ = [
-    "IID",
-    "Batch",
-    "BatchTransform",
-    "ByField",
-    "ByLabels",
-    "BySizes",
-    "ClientDataset",
-    "Dataset",
-    "Dirichlet",
-    "FederatedData",
-    "Field",
-    "Normalise",
-    "Partitioner",
-    "Schema",
-    "Shards",
-    "Split",
-    "check",
-    "dataset_names",
-    "load_dataset",
-    "schema_of",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

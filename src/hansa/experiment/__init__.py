@@ -1,15 +1,9 @@
-"""Experiments: what is run (`experiment`), the files that describe it (`files`), and what is left of it (`results`)."""
+"""Experiments: what is run (`experiment`), the files that describe it (`files`), and what is left of it (`results`).
 
-from hansa.experiment.experiment import Experiment
-from hansa.experiment.files import ExperimentFile, load_experiment
-from hansa.experiment.results import load_model, load_results, prepare_folder, save_results
+The names are listed in `__init__.pyi`; each is loaded from its home when it is first used. An Envoy that judges a manifest
+loads no algorithm.
+"""
 
-__all__ = [
-    "Experiment",
-    "ExperimentFile",
-    "load_experiment",
-    "load_model",
-    "load_results",
-    "prepare_folder",
-    "save_results",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hansa.errors import DiskFull, StoreError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def explained(what: str, path: Path) -> Iterator[None]:
 def make_private(folder: Path) -> None:
     """Make a folder that nobody else may look into, or make one that is there so. Raises `OSError`."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_mode & 0o077:
+    if os.name == "posix" and folder.stat().st_mode & 0o077:
         folder.chmod(0o700)
 
 
@@ -61,7 +61,7 @@ def replace(path: Path, content: bytes) -> None:
 
 def append(path: Path, line: bytes) -> None:
     """Add a line to a private file, in one write, so that two processes' lines never mix. Raises `OSError`."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
     try:
         os.write(descriptor, line + b"\n")
         os.fsync(descriptor)
@@ -71,6 +71,8 @@ def append(path: Path, line: bytes) -> None:
 
 def settle(folder: Path) -> None:
     """Let a folder's names outlast a power cut. Raises `OSError`."""
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

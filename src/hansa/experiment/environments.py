@@ -6,6 +6,7 @@ the experiment declares installed in front of them. It is made once and reused. 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import platform
@@ -249,21 +250,33 @@ def _packages_of(folder: Path) -> str:
 @contextmanager
 def _locked(path: Path, tell: Progress, cancelled: threading.Event) -> Iterator[None]:
     """Hold a lock that ends with the process, whatever becomes of it."""
-    import fcntl  # here, so that the rest of the package can be imported where there is none
-
     with path.open("a") as file:
         waits = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not waits:
-                    tell("another process makes the same environment; waiting for it")
-                waits = True
+        while not _lock(file.fileno()):
+            if not waits:
+                tell("another process makes the same environment; waiting for it")
+            waits = True
             if cancelled.wait(0.1):
                 raise ChildDied("the making of the environment was cancelled")
         yield
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed; False where another process has it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as problem:
+        if problem.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            raise
+        return False
+    return True
 
 
 def _tell_nobody(line: str) -> None:

@@ -16,7 +16,7 @@ from hansa.core.tree import Tree
 from hansa.core.work import Settings
 from hansa.errors import ConfigError
 from hansa.experiment.device import check_policy
-from hansa.experiment.requirements import normal
+from hansa.experiment.requires import NOTHING, Requires
 from hansa.models import Model
 from hansa.plots import html_table
 from hansa.training.loading import Loader
@@ -46,6 +46,7 @@ class Experiment:
         include: patterns of further files to ship, besides the modules that the experiment's file imports.
         envoys: the owners that are asked to take part, by name; none means any.
         labels: what an owner's Envoy must carry to be asked.
+        requires: what an owner must let it use to be asked: cores, memory, a device.
         at_least: how many owners must take part; None for all that are named, or else one.
     """
 
@@ -65,6 +66,7 @@ class Experiment:
     envoys: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     at_least: int | None = None
+    requires: Requires = NOTHING
 
     def __post_init__(self) -> None:
         for name in ("requirements", "include", "envoys"):
@@ -79,8 +81,16 @@ class Experiment:
                 f"the loader is a function of (shard, settings), not {type(self.loader).__name__}",
                 hint="pass the function itself",
             )
+        if not isinstance(self.requires, Requires):
+            raise ConfigError(
+                f"requires is a hansa.Requires, not {type(self.requires).__name__}",
+                hint='such as requires=hansa.Requires(cores=2, memory="1 GB")',
+            )
         check_policy(self.device)
-        normal(self.requirements)
+        if self.requirements:  # what reads them takes longer to load than all else here
+            from hansa.experiment.requirements import normal
+
+            normal(self.requirements)
         Keeping(self.best, self.keep_every)
         if (self.best or self.stop) and EVALUATE not in self.algorithm.works:
             raise ConfigError(
@@ -95,7 +105,7 @@ class Experiment:
 
     def _repr_html_(self) -> str:
         said = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("initial", "name")}
-        rows = [(name, f"{value!r:.200}") for name, value in said.items() if value not in (None, (), {})]
+        rows = [(name, f"{value!r:.200}") for name, value in said.items() if value not in (None, (), {}, NOTHING)]
         return html_table(repr(self), ("", ""), rows)
 
     @property

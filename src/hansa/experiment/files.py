@@ -13,11 +13,13 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hansa.data import FederatedData
 from hansa.errors import ExperimentFileError, HansaError
 from hansa.experiment.experiment import Experiment
+
+if TYPE_CHECKING:
+    from hansa.data import FederatedData
 
 RUN_NAME = "__hansa__"
 """The file's `__name__` while it is loaded: code under `if __name__ == "__main__":` stays out."""
@@ -41,6 +43,8 @@ class ExperimentFile:
         Raises:
             ExperimentFileError: the file defines none.
         """
+        from hansa.data import FederatedData  # only here: an owner, who loads such files too, simulates nothing
+
         data = self.names.get("data")
         if callable(data):
             with self.importing(), _explained(self.path):

@@ -128,6 +128,9 @@ def _kill_when(child: subprocess.Popen[str], cancelled: threading.Event, ended: 
 
 
 def _kill(child: subprocess.Popen[str]) -> None:
+    if not hasattr(os, "killpg"):  # Windows
+        child.kill()
+        return
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):

@@ -18,6 +18,7 @@ from hansa.errors import InputError
 from hansa.experiment import paths
 from hansa.experiment.requirements import MOST as MOST_REQUIREMENTS
 from hansa.experiment.requirements import requirement
+from hansa.experiment.requires import MOST_CORES, MOST_MEMORY, Requires
 from hansa.protocol.peer import checked_name
 
 FORMAT = 1
@@ -74,6 +75,9 @@ class Manifest:
         python: the oldest Python that will do.
         envoys: the owners that are asked to take part, sorted; none means any.
         labels: what an envoy must carry to be asked.
+        cores: what an envoy must offer to be asked; memory in bytes, and a device, empty for none in particular.
+        memory: see `cores`.
+        device: see `cores`.
         at_least: how many envoys must take part.
         seed: of every random choice in the run.
         rounds: how many there will be, where that is known.
@@ -91,6 +95,9 @@ class Manifest:
     python: str = "3.11"
     envoys: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    cores: int = 0
+    memory: int = 0
+    device: str = ""
     at_least: int = 1
     seed: int = 0
     rounds: int | None = None
@@ -114,6 +121,7 @@ class Manifest:
             checked_name(name, "name of an envoy")
         if not _PYTHON.fullmatch(_text(self.python, "python")):
             raise InputError(f"python is the oldest version that will do, such as '3.11', not {self.python!r}")
+        _check_requires(self.cores, self.memory, self.device)
         _number(self.at_least, "at_least", 1, len(self.envoys) or 1_000_000)
         _number(self.seed, "seed", -(1 << 63), (1 << 64) - 1)
         if self.rounds is not None:
@@ -245,6 +253,12 @@ def _text(value: object, where: str, *, longest: int = 300) -> str:
 def _number(value: object, where: str, least: int, most: int) -> None:
     if type(value) is not int or not least <= value <= most:
         raise InputError(f"{where} is a whole number from {least} to {most}, not {value!r:.40}")
+
+
+def _check_requires(cores: object, memory: object, device: object) -> None:
+    _number(cores, "cores", 0, MOST_CORES)
+    _number(memory, "memory", 0, MOST_MEMORY)
+    Requires(device=_text(device, "device"))
 
 
 def _labels(labels: object) -> dict[str, str]:

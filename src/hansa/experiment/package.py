@@ -18,6 +18,7 @@ from hansa.experiment.installed import Installed
 from hansa.experiment.manifest import InitialModel, Manifest, SourceFile
 from hansa.experiment.readable import readable
 from hansa.experiment.requirements import normal
+from hansa.experiment.requires import NOTHING, Requires
 from hansa.experiment.sources import explained, gather
 
 
@@ -71,6 +72,7 @@ def pack(
     python: str = "3.11",
     envoys: Iterable[str] = (),
     labels: Mapping[str, str] | None = None,
+    requires: Requires = NOTHING,
     at_least: int = 1,
     seed: int = 0,
     rounds: int | None = None,
@@ -91,6 +93,7 @@ def pack(
         python: see `Manifest`, as for the rest.
         envoys: see `Manifest`.
         labels: see `Manifest`.
+        requires: what an owner must let it use to be asked.
         at_least: see `Manifest`.
         seed: see `Manifest`.
         rounds: see `Manifest`.
@@ -122,6 +125,9 @@ def pack(
         python=python,
         envoys=tuple(envoys),
         labels=labels or {},
+        cores=requires.cores,
+        memory=requires.bytes,
+        device=requires.device,
         at_least=at_least,
         seed=seed,
         rounds=rounds,

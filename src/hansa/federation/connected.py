@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,18 +21,26 @@ from hansa.data.dummy import dummy_data
 from hansa.data.schema import Schema
 from hansa.errors import DataError
 from hansa.experiment import Experiment
+from hansa.experiment.requires import NOTHING
 from hansa.federation.connected_run import ConnectedRun
-from hansa.federation.run import EnvoyInfo, envoys_html, watching
+from hansa.federation.embedded import EmbeddedDirector
+from hansa.federation.run import OVER, EnvoyInfo, envoys_html, watching
 from hansa.federation.source import Source, packed, source_of
 from hansa.runtime.remembered import introduced
 from hansa.runtime.user import User
+
+PATIENCE = 5.0
+"""Seconds that workers which listen have to be in session before one goes on without those that are not."""
+
+LOOK = 0.02
+"""Seconds between two looks whether they are."""
 
 
 class ConnectedFederation:
     """See `Federation.connect`."""
 
-    def __init__(self, user: User, address: str) -> None:
-        self._user, self.address = user, address
+    def __init__(self, user: User, address: str, director: EmbeddedDirector | None = None) -> None:
+        self._user, self.address, self._director = user, address, director
 
     @classmethod
     def dial(cls, address: str | None = None, identity: Path | str | None = None) -> Self:
@@ -45,6 +54,23 @@ class ConnectedFederation:
             raise
         return cls(user, address)
 
+    @classmethod
+    def embed(cls, workers: Sequence[str], journal: Path | str, identity: Path | str | None = None) -> Self:
+        """Coordinate Envoys that listen, as `Federation.connect` says, and wait a moment until they are there."""
+        folder = None if identity is None else Path(identity).expanduser()
+        director = EmbeddedDirector(workers, Path(journal).expanduser(), folder)
+        try:
+            user = director.user()
+            until = time.monotonic() + PATIENCE
+            while sum(envoy["online"] for envoy in user.overview()["envoys"]) < len(workers):
+                if time.monotonic() > until:
+                    break  # whoever is not there is dialled on, and was named in the log
+                time.sleep(LOOK)
+        except BaseException:
+            director.stop()
+            raise
+        return cls(user, ", ".join(workers), director)
+
     def __enter__(self) -> Self:
         return self
 
@@ -54,8 +80,10 @@ class ConnectedFederation:
         self.close()
 
     def close(self) -> None:
-        """Hang up; runs go on."""
+        """Hang up; runs go on. Those of a Director in this script rest until one begins again with its journal."""
         self._user.close()
+        if self._director is not None:
+            self._director.stop()
 
     def __repr__(self) -> str:
         return f"ConnectedFederation({self.address!r})"
@@ -92,6 +120,7 @@ class ConnectedFederation:
         wait: bool = True,
         callbacks: Sequence[Callback] | None = None,
         source: Path | str | None = None,
+        again: bool = False,
     ) -> ConnectedRun:
         """See `Federation.run`. What is shipped is source: of the script or the notebook, what the experiment needs of it.
 
@@ -100,12 +129,18 @@ class ConnectedFederation:
             wait: until it is over. Ctrl-C only stops waiting: the run goes on, and `run_by_id` finds it again.
             callbacks: are told what happens; they run here.
             source: the experiment file to ship as it is, instead of what is found out.
+            again: where the Director is in this script (`connect([...], journal=DIR)`), a run of the same experiment that is
+                in its journal and not over goes on, because a script that is started again means that one; True begins
+                another. "The same" is the same in every byte: source, initial model, seed, requirements. There all workers
+                that were named must take part, unless the experiment says whom it wants, or `at_least`.
         """
         found = Source(Path(source)) if source is not None else source_of(experiment, sys._getframe(1).f_globals)
         with tempfile.TemporaryDirectory(prefix="hansa-submit-") as folder:
-            package, initial = packed(found, experiment, Path(folder))
-            with transferring("sending the experiment", Console(stderr=True)) as sent:
-                id_ = self._user.submit(package, initial, sent)
+            package, initial = packed(found, experiment, Path(folder), at_least=self._at_least(experiment))
+            id_ = None if again else self._under_way(package.manifest.hash)
+            if id_ is None:
+                with transferring("sending the experiment", Console(stderr=True)) as sent:
+                    id_ = self._user.submit(package, initial, sent)
         shown = watching(callbacks, wait)
         run = ConnectedRun(self._user, id_, experiment.name, package.manifest.rounds, shown)
         if wait:
@@ -118,7 +153,7 @@ class ConnectedFederation:
         """What would be shipped, and who would take part: nothing is submitted."""
         found = Source(Path(source)) if source is not None else source_of(experiment, sys._getframe(1).f_globals)
         with tempfile.TemporaryDirectory(prefix="hansa-submit-") as folder:
-            package, _ = packed(found, experiment, Path(folder))
+            package, _ = packed(found, experiment, Path(folder), at_least=self._at_least(experiment))
         files = {file.path: package.contents[file.sha256].decode() for file in package.manifest.files}
         return {"files": files, "hash": package.manifest.hash, **self._user.preview(package)}
 
@@ -129,6 +164,20 @@ class ConnectedFederation:
     def run_by_id(self, id: str) -> ConnectedRun:  # noqa: A002 - what it is
         """A run that was submitted before, perhaps by another notebook."""
         return ConnectedRun(self._user, id, self._user.about(id)["name"])
+
+    def _at_least(self, experiment: Experiment) -> int:
+        """How many Envoys must take part; 0 where that is the experiment's say."""
+        said = experiment.at_least or experiment.envoys or experiment.labels or experiment.requires != NOTHING
+        if self._director is None or said:
+            return 0
+        return len(self._director.workers)
+
+    def _under_way(self, content: str) -> str | None:
+        """The run of an experiment with this hash that an earlier process of this script began, if it is not over."""
+        if self._director is None:
+            return None
+        runs = [run for run in self._user.overview()["runs"] if run["hash"] == content and run["phase"] not in OVER]
+        return str(runs[-1]["run"]) if runs else None
 
 
 def _envoy(shown: Mapping[str, Any]) -> EnvoyInfo:
@@ -141,4 +190,6 @@ def _envoy(shown: Mapping[str, Any]) -> EnvoyInfo:
         devices=tuple(shown["devices"]),
         labels=shown["labels"],
         description=shown["description"],
+        cores=shown["cores"],
+        memory=shown["memory"],
     )

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 from hansa.callbacks import Callback
 from hansa.data import ClientDataset, FederatedData
 from hansa.data.schema import Schema
+from hansa.errors import ConfigError
 from hansa.experiment import Experiment
 from hansa.experiment.reference import Mode
 from hansa.federation.run import EnvoyInfo, Run
 from hansa.federation.simulated import SimulatedFederation
 from hansa.simulation.choice import ExecutorChoice
+from hansa.simulation.clock import VirtualClock
 
 if TYPE_CHECKING:
     from hansa.federation.connected import ConnectedFederation
@@ -63,6 +65,7 @@ class Federation(Protocol):
         mode: Mode = "reference",
         device: str = "cpu",
         executor: ExecutorChoice | None = None,
+        clock: VirtualClock | None = None,
     ) -> SimulatedFederation:
         """A federation whose clients are simulated, on this machine or on a cluster.
 
@@ -73,6 +76,8 @@ class Federation(Protocol):
             device: what there is to compute on besides the processor, in the framework's words, such as "cuda".
             executor: how: `hansa.Sequential()`, `hansa.Fused()`, `hansa.Processes(workers=4)`, `hansa.Ray()`. Unless given,
                 reference mode computes in this process, and fast mode moves to several once that is worth it.
+            clock: how virtual time passes: `hansa.VirtualClock(...)`. Unless given, nobody is slow, late or away, and the
+                History's seconds are this machine's.
 
         Raises:
             DataError: a client of the training split has no examples.
@@ -82,21 +87,45 @@ class Federation(Protocol):
             mode=mode,
             device=device,
             executor=executor,
+            clock=clock,
         )
 
     @staticmethod
-    def connect(address: str | None = None, *, identity: Path | str | None = None) -> ConnectedFederation:
-        """A real federation, by its Director; close it, or use it in a `with` block.
+    def connect(
+        address: str | Sequence[str] | None = None,
+        *,
+        identity: Path | str | None = None,
+        journal: Path | str | None = None,
+    ) -> ConnectedFederation:
+        """A real federation, by its Director, or by its workers; close it, or use it in a `with` block.
 
         Args:
-            address: the Director's, `host:port`; unless given, the one that you enrolled with.
+            address: the Director's, `host:port` or `wss://host:port`; unless given, the one that you enrolled with. Or a list
+                of workers that listen (`hansa envoy start --listen`), `wss://host:port` each: then no Director is needed
+                anywhere, there is one in this process as long as the federation is open.
             identity: the folder of your key and certificate; unless given, what HANSA_IDENTITY says, or the folder that
-                `hansa pki enroll` uses.
+                `hansa pki enroll` uses. With workers, a Director's folder (`hansa director init`), whose authority and
+                identity are used; the journal's unless given, and none for workers at `ws://127.0.0.1:port`.
+            journal: with workers: the folder where this script keeps what it must not forget; settings in a `director.toml`
+                there hold. A script that was killed and is started again with the same journal goes on where it was.
 
         Raises:
             CertificateError: there is no identity, or it is no longer good.
-            NotConnected: nobody answers.
+            NotConnected: nobody answers. Workers that do not are dialled on instead.
+            ConfigError: what was said does not go together.
+            StoreError: another process works with this journal.
         """
         from hansa.federation.connected import ConnectedFederation
 
+        if isinstance(address, Sequence) and not isinstance(address, str):
+            if journal is None:
+                raise ConfigError(
+                    "nobody says where this script keeps its journal",
+                    hint='name a folder: connect([...], journal="DIR")',
+                )
+            return ConnectedFederation.embed(address, journal, identity)
+        if journal is not None:
+            raise ConfigError(
+                "a Director has a journal of its own", hint="leave out journal, or connect to a list of workers"
+            )
         return ConnectedFederation.dial(address, identity)

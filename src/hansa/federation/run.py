@@ -100,6 +100,8 @@ class EnvoyInfo:
         devices: where it can compute.
         labels: what its owner says of it.
         description: what its owner says of the data.
+        cores: that a work may use there; 0 where that is not said.
+        memory: bytes that a work may use there; 0 where that is not said.
     """
 
     name: str
@@ -110,6 +112,8 @@ class EnvoyInfo:
     devices: tuple[str, ...] = ("cpu",)
     labels: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
+    cores: int = 0
+    memory: int = 0
 
     @property
     def examples(self) -> Mapping[str, int]:

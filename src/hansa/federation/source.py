@@ -95,6 +95,7 @@ def packed(source: Source, experiment: Experiment, folder: Path, **choices: Any)
         "include": experiment.include,
         "envoys": experiment.envoys,
         "labels": experiment.labels,
+        "requires": experiment.requires,
         "at_least": experiment.at_least or max(1, len(experiment.envoys)),
     }
     named = {name: value for name, value in choices.items() if value}

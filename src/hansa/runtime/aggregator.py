@@ -24,15 +24,16 @@ from hansa.core.keeping import Best
 from hansa.core.loop import Progress, Step, steps
 from hansa.core.metrics import Metrics
 from hansa.core.population import ClientId, Population
-from hansa.core.tree import Tree
+from hansa.core.tree import Tree, nbytes
 from hansa.core.work import Update, settings_to_json
-from hansa.errors import HansaError, InputError, ProtocolError, RunFailed
+from hansa.errors import HansaError, ProtocolError, RunFailed
 from hansa.experiment import load_experiment
 from hansa.experiment.files import ExperimentFile
 from hansa.experiment.reference import environment, threads
 from hansa.experiment.snapshot import freeze, thaw
 from hansa.protocol import codec
 from hansa.runtime.children.channel import Channel
+from hansa.runtime.patient import Patient
 from hansa.runtime.points import passes
 from hansa.transport.malloc import tune
 
@@ -68,12 +69,13 @@ class _HungUpError(Exception):
 
 @dataclass
 class _Arrived:
-    """An answer whose update lies in a file."""
+    """An answer whose update lies in a file; `received` is how many bytes its arrays have, once they were read."""
 
     path: Path | None
     weight: float
     metrics: Metrics
     version: int
+    received: int = 0
 
     def update(self, client: ClientId, now: int) -> Update:
         """The update; its arrays are views of the file."""
@@ -90,14 +92,13 @@ class Aggregator:
         self._folder, self._numbers = Path(start["folder"]), count()
         self._kept: dict[int, tuple[Tree, str]] = {}
         self._closed: Mapping[str, Any] = {}
-        self._population = Population(())
         self._progress = self._begin(start)
         self._rounds = self._progress.history.rounds
 
     def run(self) -> None:
         """All rounds."""
         try:
-            for step in steps(self._algorithm, self, self._progress, time.monotonic):
+            for step in steps(Patient(self._algorithm, self._more), self, self._progress, time.monotonic):
                 self._keep(step)
         except RunFailed as failure:
             self._channel.send({"fails": self._failed(failure)})
@@ -108,10 +109,18 @@ class Aggregator:
 
     def population(self) -> Population:
         """Who may be asked, as the Director says."""
-        self._channel.send({"wants": {}})
+        return self._awaited(0)
+
+    def _awaited(self, beyond: int) -> Population:
+        """Who may be asked, once those are more, or nobody is to be expected any more."""
+        self._channel.send({"wants": {"beyond": beyond}})
         told = self._await("population")
-        self._population = Population(tuple(told["ids"]), told["examples"], told["in_flight"])
-        return self._population
+        return Population(tuple(told["ids"]), told["examples"], told["in_flight"])
+
+    def _more(self, seen: Population) -> Population | None:
+        """More than these, once they are there; None where nobody is to be expected any more."""
+        found = self._awaited(len(seen))
+        return found if len(found) > len(seen) else None
 
     def execute(self, ask: Ask) -> Reply:
         """Let the Director ask, judge what arrives, and make one of what it says counts."""
@@ -140,8 +149,12 @@ class Aggregator:
                 Path(told["update"]) if told["update"] else None, float(told["weight"]), metrics, told["version"]
             )
             arrived[number, client] = answer
-            why = refusal(answer.update(client, ask.version), ask.form, self._population.held(client))
-        except (InputError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as problem:
+            update = answer.update(client, ask.version)
+            answer.received = nbytes(update.tree)
+            why = refusal(update, ask.form, told["examples"])
+            if why is None:
+                ask.rule.check(ask.rule.zero(), update)  # what it would refuse whoever else there is
+        except (HansaError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as problem:
             why = problem.what if isinstance(problem, HansaError) else f"its metrics are damaged: {problem}"
         passes("aggregator: judges not said")
         self._channel.send({"judges": {"ask": number, "client": client, "refusal": why or ""}})
@@ -156,6 +169,7 @@ class Aggregator:
                 gathered.add(client, outcome, update)
             else:
                 gathered.add(client, Outcome(Status(status), why), None)
+                gathered.waste(0 if answer is None else answer.received)
         return gathered.reply()
 
     def _addressed(self, ask: Ask, client: ClientId) -> list[Any]:

@@ -7,13 +7,14 @@ lies in files that it is told of, and its answers it writes to files of its own 
 from __future__ import annotations
 
 import json
+import math
 import sys
-import traceback
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hansa.core import tree
 from hansa.core.gate import as_update
@@ -21,47 +22,25 @@ from hansa.core.population import ClientId
 from hansa.core.work import ClientContext, settings_from_json, visit_key
 from hansa.data.documents import schema_from_json
 from hansa.data.schema import Schema, check
-from hansa.data.shards import (
-    ShardDescriptor,
-    announce,
-    beside,
-    hosted,
-    load_descriptor,
-)
-from hansa.errors import HansaError, UnknownName
+from hansa.data.shards import ShardDescriptor, beside, hosted
+from hansa.errors import UnknownName
 from hansa.experiment import load_experiment
 from hansa.experiment.device import NoSuchDevice, chosen
 from hansa.experiment.files import ExperimentFile
 from hansa.experiment.reference import threads
 from hansa.protocol import codec
-from hansa.runtime.children.channel import Channel
+from hansa.runtime.census import descriptor_of
 from hansa.runtime.children.trace import what_leaves
 from hansa.runtime.points import passes
 from hansa.runtime.printed import printing
 from hansa.transport.malloc import tune
 
+if TYPE_CHECKING:
+    from hansa.runtime.children.hansa_child.wire import Channel
 
-def census(channel: Channel) -> None:
-    """Look at the owner's data once, and tell what may be announced of them: sizes and shapes, no values.
 
-    This child runs the owner's own code only, and what it says stays with the Envoy.
-    """
-    start = channel.receive()
-    if start is None:
-        return
-    try:
-        folder = Path(start["shard"]["folder"])
-        with beside(folder):
-            descriptor = _descriptor(start["shard"])
-            expected = schema_from_json(start["schema"]) if start["schema"] else None
-            facts = announce(descriptor, start["envoy"], expected, checked=start["shard"]["check"])
-        channel.send({"facts": facts.to_json()})
-    except HansaError as problem:
-        if (
-            problem.__cause__ is not None
-        ):  # the owner's own code raised: where, and with which text, goes to their own log
-            traceback.print_exception(problem.__cause__)
-        channel.send({"refused": {"what": problem.what, "where": problem.where, "hint": problem.hint}})
+TELL = 1.0
+"""Seconds from one word about a work's progress to the next, at least."""
 
 
 def main(channel: Channel) -> None:
@@ -73,12 +52,12 @@ def main(channel: Channel) -> None:
     entry, widen = Path(start["entry"]), bool(start["widen"])
     folders = [entry.parent, Path(start["shard"]["folder"])]
     with ExitStack() as stack:
-        stack.enter_context(threads("reference"))
+        stack.enter_context(threads("reference", start["threads"]))
         stack.enter_context(beside(Path(start["shard"]["folder"])))
         try:
             loaded = load_experiment(entry)
             stack.enter_context(loaded.importing())
-            work = _Work(loaded, start)
+            work = _Work(loaded, start, _Progress(channel))
         except NoSuchDevice:  # its text holds words of the experiment's, so the Envoy says it in its own
             channel.send({"lacks": "device"})
             return
@@ -100,15 +79,28 @@ def main(channel: Channel) -> None:
             channel.send(answer)
 
 
+class _Progress:
+    """Tells the Envoy how far a work is, now and then."""
+
+    def __init__(self, channel: Channel, clock: Callable[[], float] = time.monotonic) -> None:
+        self._channel, self._clock, self._told = channel, clock, -math.inf
+
+    def __call__(self, done: int, of: int) -> None:
+        if (now := self._clock()) - self._told >= TELL:
+            self._told = now
+            self._channel.send({"progress": [int(done), int(of)]})
+
+
 class _Work:
     """One run's works on one owner's data."""
 
-    def __init__(self, loaded: ExperimentFile, start: Mapping[str, Any]) -> None:
+    def __init__(self, loaded: ExperimentFile, start: Mapping[str, Any], progress: _Progress) -> None:
+        self._progress = progress
         self._works, self._seed = loaded.experiment.plan.works, loaded.experiment.seed
         self._folder, self._numbers = Path(start["folder"]), count()
         self._device = chosen(loaded.experiment.device, start["devices"])
         self._schema = schema_from_json(start["schema"]) if start["schema"] else None
-        self._clients = hosted(_descriptor(start["shard"]), start["envoy"])
+        self._clients = hosted(descriptor_of(start["shard"]), start["envoy"])
         self._data: dict[ClientId, Mapping[str, Any]] = {}
 
     def visit(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,6 +129,7 @@ class _Work:
             inputs=codec.read(Path(asked["inputs"])) if asked["inputs"] else {},
             state=codec.read(Path(asked["state"])) if asked["state"] else {},
             device=self._device,
+            progress=self._progress,
         )
 
     def _shard(self, client: ClientId) -> Mapping[str, Any]:
@@ -160,7 +153,3 @@ def _splits(descriptor: ShardDescriptor, schema: Schema | None, client: ClientId
         if schema is not None:
             check(dataset, schema, client=client, origin="the federation's schema")
     return splits
-
-
-def _descriptor(shard: Mapping[str, Any]) -> ShardDescriptor:
-    return load_descriptor(shard["descriptor"], shard["parameters"], Path(shard["folder"]))

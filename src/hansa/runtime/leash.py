@@ -7,8 +7,10 @@ starter is gone, even when it was killed. This file must not know what the proce
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 
 VARIABLE = "HANSA_LEASH"
@@ -42,8 +44,11 @@ def follow(end: Callable[[], None]) -> None:
         return
     loop, stdin = asyncio.get_running_loop(), sys.stdin.fileno()
 
-    def gone() -> None:
-        loop.remove_reader(stdin)
-        end()
+    def wait() -> None:
+        while os.read(stdin, 4096):
+            pass
+        with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+            loop.call_soon_threadsafe(end)
 
-    loop.add_reader(stdin, gone)
+    # In a thread, because not every system can watch a pipe beside sockets.
+    threading.Thread(target=wait, name="hansa-leash", daemon=True).start()

@@ -31,6 +31,9 @@ from hansa.runtime.user import User
 
 DIRECTOR, USER = "director", "user"
 
+LISTENS = b"listening on wss://"
+"""What an Envoy logs once it can be dialled."""
+
 LOOK = 0.05
 """Seconds between two looks whether everybody is there."""
 
@@ -49,6 +52,12 @@ class LocalFederation:
         change_director: changes the Director's settings, as the text of its TOML file, before it is written.
         change_envoy: changes an Envoy's, likewise.
         environment: variables for the processes, besides this one's.
+        listening: the Envoys listen, each at an address of its own, and no Director is started: whoever coordinates them has
+            one inside, with the folder `director` as its journal.
+
+    Attributes:
+        address: the Director's.
+        workers: where Envoys that listen do so, by owner.
     """
 
     def __init__(
@@ -59,10 +68,13 @@ class LocalFederation:
         change_director: Callable[[str], str] = lambda text: text,
         change_envoy: Callable[[str], str] = lambda text: text,
         environment: Mapping[str, str] | None = None,
+        listening: bool = False,
     ) -> None:
         self.folder, self.owners = folder, {owner.name: owner for owner in owners}
         self.address = f"127.0.0.1:{free_port()}"
+        self.workers: dict[str, str] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._listening, self._logged = listening, dict[str, int]()
         self._environment = {**os.environ, **(environment or {})}
         self._change_director, self._change_envoy = change_director, change_envoy
         self._leash: Leash | None = None
@@ -87,8 +99,10 @@ class LocalFederation:
         director = DirectorConfig.load(folder / DIRECTOR / "director.toml")
         found = [EnvoyConfig.load(file) for file in sorted(folder.glob("*/envoy.toml"))]
         owners = [Owner(each.name, each.shard.descriptor, each.shard.parameters, each.shard.folder) for each in found]
-        federation = cls(folder, owners, environment=environment)
+        listening = bool(found) and all(each.listen for each in found)
+        federation = cls(folder, owners, environment=environment, listening=listening)
         federation.address = director.address
+        federation.workers = {each.name: each.listen for each in found if each.listen}
         federation.authority = Authority.open(folder / DIRECTOR / AUTHORITY)
         return federation
 
@@ -113,7 +127,11 @@ class LocalFederation:
         folder = self.folder / owner.name
         folder.mkdir(parents=True)
         self.identify(folder / IDENTITY, owner.name, Role.ENVOY)
-        text = template_envoy(owner.name, self.address, owner.descriptor, parameters=owner.parameters)
+        listen = f"wss://127.0.0.1:{free_port()}" if self._listening else ""
+        if self._listening:
+            self.workers[owner.name] = listen
+        director = "" if self._listening else self.address
+        text = template_envoy(owner.name, director, owner.descriptor, parameters=owner.parameters, listen=listen)
         text = text.replace('policy = "ask"', 'policy = "auto"')
         if owner.folder is not None:
             text = text.replace('folder = "."', f'folder = "{owner.folder.absolute()}"')
@@ -132,6 +150,7 @@ class LocalFederation:
         kind = DIRECTOR if name == DIRECTOR else "envoy"
         self._leash = self._leash or Leash()
         with (self.folder / f"{name}.log").open("ab") as log:
+            self._logged[name] = log.tell()
             self.processes[name] = subprocess.Popen(  # noqa: S603 - our own interpreter and command
                 [sys.executable, "-m", "hansa", kind, "start", str(self.folder / name)],
                 stdin=self._leash.stdin,
@@ -141,29 +160,35 @@ class LocalFederation:
                 start_new_session=True,  # Ctrl-C is for whoever holds the federation, which then stops it in order
             )
 
-    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+    def kill(self, name: str, number: int = getattr(signal, "SIGKILL", signal.SIGTERM)) -> None:
         """Send a process a signal, and wait until it is gone."""
         process = self.processes.pop(name)
         process.send_signal(number)
         process.wait()
 
     def up(self, seconds: float = 60.0) -> None:
-        """Start everybody, and wait until all Envoys are in session.
+        """Start everybody, and wait until all Envoys are in session, or listen.
 
         Raises:
             ChildDied: a process ended; the error shows the end of its log.
             NotConnected: not everybody was there in time.
         """
-        for name in (DIRECTOR, *self.owners):
+        for name in self.owners if self._listening else (DIRECTOR, *self.owners):
             if name not in self.processes:
                 self.start(name)
+        if self._listening:
+            self._wait(self._deaf, seconds)
+        else:
+            with self.user() as user:
+                self._wait(lambda: self._missing(user), seconds)
+
+    def _wait(self, missing: Callable[[], list[str]], seconds: float) -> None:
         until = time.monotonic() + seconds
-        with self.user() as user:
-            while (missing := self._missing(user)) and time.monotonic() < until:
-                self.check()
-                time.sleep(LOOK)
-        if missing:
-            raise NotConnected(f"not in session after {seconds:g} s: {', '.join(missing)}", where=str(self.folder))
+        while (names := missing()) and time.monotonic() < until:
+            self.check()
+            time.sleep(LOOK)
+        if names:
+            raise NotConnected(f"not there after {seconds:g} s: {', '.join(names)}", where=str(self.folder))
 
     def check(self) -> None:
         """See that all processes that were started are alive.
@@ -211,6 +236,16 @@ class LocalFederation:
         except NotConnected:
             return list(self.owners)
         return [name for name in self.owners if name not in here]
+
+    def _deaf(self) -> list[str]:
+        """Who does not listen yet, as their logs say."""
+        return [name for name in self.owners if LISTENS not in self._log(name)]
+
+    def _log(self, name: str) -> bytes:
+        """What a process has logged since it was started."""
+        with (self.folder / f"{name}.log").open("rb") as log:
+            log.seek(self._logged[name])
+            return log.read()
 
 
 def free_port() -> int:

@@ -38,7 +38,7 @@ def passes(name: str) -> None:
         armed.unlink()
     except FileNotFoundError:  # nothing is wanted, or another process was there first
         return
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows ends a process at once by either
 
 
 def inherited() -> Mapping[str, str]:

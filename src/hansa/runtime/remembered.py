@@ -11,7 +11,7 @@ from hansa.errors import CertificateError, ConfigError
 from hansa.pki import Identity
 from hansa.pki.files import PUBLIC, read, write
 from hansa.pki.identity import KEY
-from hansa.runtime.config import parse_address
+from hansa.runtime.config import parse_dialled
 from hansa.runtime.files import now
 from hansa.runtime.own import VARIABLE, own_identity
 
@@ -20,13 +20,13 @@ FILE = "director"
 
 
 def remember(folder: Path, address: str) -> None:
-    """Write a Director's address, `host:port`, beside the identity in a folder.
+    """Write a Director's address, `host:port` or `wss://host:port`, beside the identity in a folder.
 
     Raises:
         ConfigError: it is no address.
         StoreError: the folder cannot be written.
     """
-    parse_address(address)
+    parse_dialled(address)
     write(folder / FILE, f"{address}\n".encode(), PUBLIC)
 
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Itera
 from contextlib import contextmanager
 from pathlib import Path
 
-from hansa.errors import Damaged, DiskFull, ProtocolError
+from hansa.errors import Damaged, DiskFull, NotConnected, StoreError
 from hansa.protocol.messages import Blob
 from hansa.runtime.files import in_groups
 from hansa.store import port
@@ -48,6 +48,7 @@ class Shelf:
         self._blobs, self._needed, self._clock = blobs, needed, clock
         self._held: Counter[str] = Counter()
         self._until: dict[tuple[str, str], float] = {}
+        self._receiving: dict[tuple[str, str], Receiver] = {}
         self.full = ""
 
     def path(self, sha: str) -> Path | None:
@@ -97,12 +98,14 @@ class Shelf:
     async def receive(self, blob: Blob, offset: int, chunks: AsyncIterator[bytes], whose: str) -> int:
         """Take a blob's bytes from an offset on, as they come, and return how many of it are here then.
 
-        It stays for a while, for somebody's sake. Who sends what is here already, whole, is held to the same content.
+        It stays for a while, for somebody's sake. Who sends what is here already, whole, is held to the same content. Who
+        sends the same thing anew has lost the connection of the first time, whether that is known here or not: what came over
+        it counts, and it ends.
 
         Raises:
+            NotConnected: the same is being sent anew; or bytes are missing before the offset.
             DiskFull: there is no room; what came stays, to be resumed.
             Damaged: the content is not what its name says.
-            ProtocolError: bytes are missing before the offset.
         """
         if not self._is(blob, whose):
             if self.path(blob.sha256) is not None:
@@ -113,25 +116,47 @@ class Shelf:
             await asyncio.to_thread(self._blobs.delete, [blob.sha256])  # another's beginning: it may be wrong
         self.keep(blob.sha256, whose)
         try:
-            receiver = await asyncio.to_thread(self._blobs.receive, blob.sha256, blob.size)
-            try:
-                known = receiver.offset - offset
-                if known < 0:
-                    raise ProtocolError(
-                        f"bytes from {offset} on were sent, and only {receiver.offset} of them are here"
-                    )
-                async for group in in_groups(chunks):
-                    known = await asyncio.to_thread(_write, receiver, group, known)
-                if receiver.offset == blob.size:
-                    await asyncio.to_thread(receiver.finish)
-                here = receiver.offset
-            finally:
-                await asyncio.to_thread(receiver.close)
+            here = await self._received(blob, offset, chunks, (blob.sha256, whose))
         except DiskFull as problem:
             self.full = problem.line
             raise
         self.full = ""
         return here
+
+    async def _received(self, blob: Blob, offset: int, chunks: AsyncIterator[bytes], which: tuple[str, str]) -> int:
+        if (older := self._receiving.pop(which, None)) is not None:
+            await asyncio.to_thread(older.close)
+        receiver = self._receiving[which] = await self._opened(blob)
+        try:
+            known = receiver.offset - offset
+            if known < 0:
+                what = f"bytes from {offset} on were sent, and {receiver.offset} can be built upon"
+                raise NotConnected(what, hint="ask again how many are here")  # another transfer holds the others
+            async for group in in_groups(chunks):
+                known = await asyncio.to_thread(_write, receiver, group, known)
+            if receiver.offset == blob.size:
+                await asyncio.to_thread(receiver.finish)
+        except StoreError as problem:
+            if self._receiving.get(which) is receiver or isinstance(problem, DiskFull | Damaged):
+                raise
+            raise NotConnected("the same is being sent anew, over another connection") from problem
+        else:
+            return receiver.offset
+        finally:
+            if self._receiving.get(which) is receiver:
+                del self._receiving[which]
+            await asyncio.to_thread(receiver.close)
+
+    async def _opened(self, blob: Blob) -> Receiver:
+        """A receiver. Where its caller is cancelled meanwhile, nobody holds on to what is here."""
+        opening = asyncio.ensure_future(asyncio.to_thread(self._blobs.receive, blob.sha256, blob.size))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(
+                lambda done: None if done.cancelled() or done.exception() else done.result().close()
+            )
+            raise
 
     async def discard(self, shas: Iterable[str]) -> None:
         """Drop those of these that nobody needs."""

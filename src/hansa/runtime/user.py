@@ -6,14 +6,14 @@ import asyncio
 import json
 import secrets
 import tempfile
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from hansa.core.history import Entry, History
 from hansa.errors import InputError, NotConnected, RunFailed
@@ -33,52 +33,62 @@ from hansa.protocol.messages import (
     Upload,
 )
 from hansa.protocol.peer import Peer
+from hansa.runtime.background import Background
 from hansa.runtime.files import chunks_of
 from hansa.transport.credentials import Credentials
+from hansa.transport.dial import dialled
 from hansa.transport.frames import closing
-from hansa.transport.grpc.client import GrpcConnection
 from hansa.transport.port import Connection
-
-T = TypeVar("T")
-
-SETTLE = 5.0
-"""Seconds that what is under way has to end when a user hangs up."""
 
 AGAIN = 1.0
 """Seconds until a broken connection is tried again, where somebody follows a run."""
-
-
-async def _settled() -> None:
-    """Cancel whatever else the loop does, and wait until it has ended."""
-    others = asyncio.all_tasks() - {task for task in (asyncio.current_task(),) if task is not None}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _unseen(done: int, total: int) -> None:
     """Nobody looks."""
 
 
+@dataclass(frozen=True)
+class Inside:
+    """A Director that runs in this process.
+
+    Attributes:
+        background: its event loop, which stays when the user hangs up.
+        connect: gives a connection to it, in that loop.
+        check: raises what ended it, where something did.
+    """
+
+    background: Background
+    connect: Callable[[], Connection]
+    check: Callable[[], None]
+
+
 class User:
     """A connection to a Director, for a user or an admin. Use it in a `with` block, or close it.
 
     Args:
-        address: the Director's, `host:port`.
+        address: the Director's, `host:port`, or `wss://host:port` over WebSocket.
         identity: who one is; None for a Director on this machine that runs without certificates.
         insecure: who one says that one is, there.
+        inside: the Director runs in this process, and is not dialled.
 
     Raises:
         ConfigError: the address is none.
     """
 
-    def __init__(self, address: str, identity: Identity | None = None, *, insecure: Peer | None = None) -> None:
-        self._identity = identity
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="hansa-user", daemon=True)
-        self._thread.start()
+    def __init__(
+        self,
+        address: str,
+        identity: Identity | None = None,
+        *,
+        insecure: Peer | None = None,
+        inside: Inside | None = None,
+    ) -> None:
+        self._identity, self._inside, self._closed = identity, inside, False
+        self._background = Background("hansa-user") if inside is None else inside.background
+        self._wait = self._background.wait
         try:
-            self._connection: Connection = self._wait(_connected(address, identity, insecure))
+            self._connection: Connection = self._wait(_connected(address, identity, insecure, inside))
         except BaseException:
             self._end()
             raise
@@ -93,9 +103,19 @@ class User:
 
     def close(self) -> None:
         """Hang up."""
-        if self._loop.is_running():
+        if not self._closed and self._background.running:
+            self._closed = True
             self._wait(self._connection.close())
             self._end()
+
+    def _end(self) -> None:
+        if self._inside is None:
+            self._background.end()
+
+    def _check(self) -> None:
+        """Raise what ended a Director in this process; another one may come back."""
+        if self._inside is not None:
+            self._inside.check()
 
     # --- questions
 
@@ -151,7 +171,7 @@ class User:
                 queue.put(problem)
                 raise
 
-        watching = asyncio.run_coroutine_threadsafe(watch(), self._loop)
+        watching = self._background.begin(watch())
         try:
             while (report := queue.get()) is not None:
                 if isinstance(report, BaseException):
@@ -248,6 +268,7 @@ class User:
                         after = report["number"] + 1 if "number" in report else after
                         yield report
             except NotConnected:
+                self._check()
                 await asyncio.sleep(AGAIN)
             else:
                 return
@@ -273,30 +294,18 @@ class User:
             try:
                 return wire.decode(await self._connection.call(frame))
             except NotConnected:
+                self._check()
                 if not left:
                     raise
                 await asyncio.sleep(AGAIN)
         raise AssertionError("there is at least one try")
 
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Let the loop do something, and wait for it; Ctrl-C ends it too."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
 
-    def _end(self) -> None:
-        """Stop the loop once nothing in it is under way: gRPC has tasks of its own that outlive a call by a moment."""
-        with suppress(CancelledError, TimeoutError):
-            asyncio.run_coroutine_threadsafe(_settled(), self._loop).result(SETTLE)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-async def _connected(address: str, identity: Identity | None, insecure: Peer | None) -> GrpcConnection:
+async def _connected(
+    address: str, identity: Identity | None, insecure: Peer | None, inside: Inside | None
+) -> Connection:
+    if inside is not None:
+        return inside.connect()
     if identity is None:
-        return GrpcConnection(address, insecure=insecure)
-    return GrpcConnection(address, credentials=Credentials(identity.certificate, identity.key, identity.ca))
+        return dialled(address, insecure=insecure)
+    return dialled(address, credentials=Credentials(identity.certificate, identity.key, identity.ca))

@@ -154,7 +154,7 @@ class FileBlobs:
             else:
                 os.rename(path, target)
                 try:
-                    os.fchmod(fd, 0o400)  # nobody changes it by mistake
+                    disk.seal(fd)
                     disk.sync_folder(target.parent)
                 except OSError:
                     target.unlink()
@@ -176,7 +176,7 @@ class FileBlobs:
 
     def _adopt(self, path: Path) -> Blob:
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = disk.opened(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except OSError as problem:
             if problem.errno in (errno.ELOOP, errno.EMLINK):
                 raise _odd(path, "a symbolic link") from problem
@@ -186,7 +186,7 @@ class FileBlobs:
             if not stat.S_ISREG(found.st_mode):
                 raise _odd(path, "no regular file")
             # Under another name, or as another user's, it could be changed later.
-            if found.st_nlink == 1 and found.st_uid == os.geteuid():
+            if found.st_nlink == 1 and found.st_uid == getattr(os, "geteuid", lambda: found.st_uid)():
                 disk.begin_writing(fd)
                 sha = hashed(fd, found.st_size)
                 _unchanged(path, found, fd)

@@ -1,22 +1,30 @@
 """What the store asks of the operating system: room, durable files and names, locks; and what its refusals mean.
 
-Nothing here knows of blobs or of journals.
+The rest of the store asks for nothing that only some systems have: whatever differs between them is told apart here. Nothing
+here knows of blobs or of journals.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import functools
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from hansa.errors import DiskFull, StoreError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # asked for wherever it is used
+
+_PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 """No room on the disk, none in the user's quota, none in the limit on a file's size."""
 
 _WRITE = 2  # SYNC_FILE_RANGE_WRITE: begin to write what is dirty, and do not wait for it
@@ -24,8 +32,51 @@ _WRITE = 2  # SYNC_FILE_RANGE_WRITE: begin to write what is dirty, and do not wa
 
 def free(folder: Path) -> int:
     """Bytes that this user may still write to the file system of a folder."""
+    if not hasattr(os, "statvfs"):
+        return shutil.disk_usage(folder).free
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
+
+
+def opened(path: Path, flags: int) -> int:
+    """A descriptor of a private file, of no symbolic link, that no child inherits.
+
+    Args:
+        path: the file.
+        flags: of `os.open`: O_RDONLY, or O_RDWR with O_CREAT or with O_CREAT and O_EXCL.
+
+    Raises:
+        OSError: it cannot be had.
+    """
+    if os.name == "nt":
+        from hansa.store import windows
+
+        return windows.opened(path, flags)
+    return os.open(path, flags | _PLAIN, 0o600)
+
+
+def seal(fd: int) -> None:
+    """Let nobody change an open file by mistake, where the system can do that to an open one."""
+    if hasattr(os, "fchmod"):
+        os.fchmod(fd, 0o400)
+
+
+def read_at(fd: int, count: int, offset: int) -> bytes:
+    """At most so many bytes of an open file, from an offset on."""
+    if hasattr(os, "pread"):
+        return os.pread(fd, count, offset)
+    from hansa.store import windows
+
+    return windows.read_at(fd, count, offset)
+
+
+def write_at(fd: int, data: memoryview | bytes, offset: int) -> int:
+    """Write to an open file at an offset; says how many bytes it took."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(fd, data, offset)
+    from hansa.store import windows
+
+    return windows.write_at(fd, data, offset)
 
 
 def failure(problem: OSError, doing: str, where: Path) -> StoreError:
@@ -68,6 +119,8 @@ def sync(fd: int) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Have the names that were made, changed or removed in a folder on the disk."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders; NTFS keeps a journal of names
+        return
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -77,7 +130,7 @@ def sync_folder(folder: Path) -> None:
 
 @functools.cache
 def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    call = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    call = None if os.name == "nt" else getattr(ctypes.CDLL(None), "sync_file_range", None)
     if call is not None:
         call.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
     return call
@@ -98,6 +151,10 @@ def lock(fd: int) -> bool:
     Returns:
         Whether it could be had: False where somebody else has it.
     """
+    if fcntl is None:
+        from hansa.store import windows
+
+        return windows.lock(fd)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -117,7 +174,7 @@ def names(path: Path, fd: int) -> bool:
 def write_all(fd: int, chunk: memoryview, offset: int) -> None:
     """Write to the end: a single call may stop short."""
     while chunk.nbytes:
-        written = os.pwrite(fd, chunk, offset)
+        written = write_at(fd, chunk, offset)
         chunk, offset = chunk[written:], offset + written
 
 
@@ -129,7 +186,7 @@ def takes(folder: Path, size: int) -> bool:
     try:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
             probe.truncate(size)
-            os.pwrite(probe.fileno(), bytes(64 << 10), size)
+            write_at(probe.fileno(), bytes(64 << 10), size)
             os.fsync(probe.fileno())
     except OSError as problem:
         return problem.errno not in _FULL

@@ -24,14 +24,14 @@ class ProcessLock:
 
     def __init__(self, path: Path, what: str) -> None:
         try:
-            self._fd: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            self._fd: int | None = disk.opened(path, os.O_RDWR | os.O_CREAT)
         except OSError as problem:
             raise disk.failure(problem, f"lock {what}", path) from problem
         try:
             if not disk.lock(self._fd):
-                raise _held(os.pread(self._fd, 32, 0), path, what)
+                raise _held(disk.read_at(self._fd, 32, 0), path, what)
             os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+            disk.write_at(self._fd, str(os.getpid()).encode(), 0)
         except OSError as problem:
             self.release()
             raise disk.failure(problem, f"lock {what}", path) from problem

@@ -32,7 +32,7 @@ class Part:
         """What is here of a blob, to go on with; a new and empty part where somebody else is at it."""
         path = folder / f"{sha}.part"
         while True:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            fd = disk.opened(path, os.O_RDWR | os.O_CREAT)
             if not disk.lock(fd):
                 os.close(fd)
                 return cls.new(folder)
@@ -45,7 +45,7 @@ class Part:
         """An empty part that nobody resumes."""
         while True:
             path = folder / f"new.{secrets.token_hex(8)}.part"
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fd = disk.opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             if disk.lock(fd) and disk.names(path, fd):
                 return cls(fd, path)
             os.close(fd)  # another process was just clearing the folder
@@ -84,11 +84,11 @@ class Part:
             self.path.unlink()
 
     def _replaces(self, main: Path, length: int) -> bool:
-        other = os.open(main, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        other = disk.opened(main, os.O_RDWR | os.O_CREAT)
         try:
             if not (disk.lock(other) and disk.names(main, other) and os.fstat(other).st_size < length):
                 return False
-            os.rename(self.path, main)
+            os.replace(self.path, main)
             return True
         finally:
             os.close(other)
@@ -108,7 +108,7 @@ def resumable(folder: Path) -> list[tuple[str, int]]:
 def remove(path: Path) -> None:
     """Remove a part, unless it is not there or somebody is writing it."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = disk.opened(path, os.O_RDWR)
     except FileNotFoundError:
         return
     try:

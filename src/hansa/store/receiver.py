@@ -7,7 +7,6 @@ slower by a third (the handing over costs more than the write), with 1 MiB 10 % 
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,6 +140,6 @@ def pieces(fd: int, size: int) -> Iterator[bytes]:
         OSError: it cannot be read.
     """
     offset = 0
-    while piece := os.pread(fd, min(_PIECE, size - offset), offset):
+    while piece := disk.read_at(fd, min(_PIECE, size - offset), offset):
         offset += len(piece)
         yield piece

@@ -111,8 +111,11 @@ class LocalTraining:
             DataError: the client has nothing to train on.
         """
         state = self.init(broadcast, context)
-        for batch in self.batches(context):
+        batches = self.batches(context)
+        of = self._steps(len(context.data["train"]))
+        for batch in batches:
             state = self.step(state, batch)
+            context.progress(state.steps, of)
         return self.finish(state, broadcast, context)
 
     def batches(self, context: ClientContext) -> Iterator[Batch]:
@@ -129,6 +132,11 @@ class LocalTraining:
             self.batch_size, key, drop_remainder=self.drop_remainder, **limits
         )
         return batches
+
+    def _steps(self, examples: int) -> int:
+        """How many batches one visit takes."""
+        epoch = examples // self.batch_size if self.drop_remainder else -(-examples // self.batch_size)
+        return min(each for each in (self.epochs and self.epochs * epoch, self.steps) if each is not None)
 
     def init(self, broadcast: Tree, context: ClientContext) -> LocalState:
         """Before the first step."""

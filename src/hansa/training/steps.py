@@ -131,8 +131,9 @@ class ClientSteps:
         if (state := self.init(shared, own_key)) is None:
             raise _wrong("init", "a state", None, context)
         state = runner.begun(state)
-        for batch in batches:
+        for done, batch in enumerate(batches, 1):
             state = runner.stepped(state, batch)
+            context.progress(done, 0)
         return self._update(self.final(shared, state), shared, len(examples), context)
 
     @cached_property

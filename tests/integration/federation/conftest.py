@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -17,6 +21,7 @@ import hansa
 from hansa.data import FederatedData
 from hansa.data.owners import Owner
 from hansa.experiment.package import Package
+from hansa.federation.connected import ConnectedFederation
 from hansa.federation.source import Source, packed
 from hansa.pki import Identity
 from hansa.protocol import codec
@@ -305,3 +310,140 @@ def live(shared: Live) -> Iterator[Live]:
     """The module's federation, as good as new."""
     yield shared
     shared.heal()
+
+
+# --- workers that listen
+
+COORDINATES = '''"""A coordinating script: no Director's process anywhere."""
+import sys
+from pathlib import Path
+
+import hansa
+from hansa.protocol import codec
+
+entry, journal, *workers = sys.argv[1:]
+with hansa.Federation.connect(workers, journal=journal) as federation:
+    run = federation.run(hansa.load_experiment(Path(entry)).experiment, source=entry)
+    print(run.id, codec.digest(run.history.model))
+'''
+
+INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+"""Before a script for Ctrl-C: a process that is started in the background may inherit deaf ears from whoever started it."""
+
+
+@dataclass
+class Listening:
+    """Workers that listen, and nobody who coordinates them yet.
+
+    Attributes:
+        local: the workers' processes.
+        armed: see `Live`.
+        scripts: the processes that coordinate, or did.
+    """
+
+    local: LocalFederation
+    armed: Path
+    scripts: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def journal(self) -> Path:
+        """The coordinator's folder."""
+        return self.local.folder / DIRECTOR
+
+    @property
+    def workers(self) -> list[str]:
+        """Where they listen."""
+        return list(self.local.workers.values())
+
+    def connect(self) -> ConnectedFederation:
+        """Coordinate them from this process."""
+        return hansa.Federation.connect(self.workers, journal=self.journal)
+
+    def script(self, entry: Path, *, own: str = COORDINATES) -> subprocess.Popen[str]:
+        """Coordinate them from a process of its own, which may be killed at a point."""
+        file = self.local.folder / "coordinates.py"
+        file.write_text(INTERRUPTIBLE + own)
+        script = subprocess.Popen(
+            [sys.executable, str(file), str(entry), str(self.journal), *self.workers],
+            env={**os.environ, VARIABLE: str(self.armed)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.scripts.append(script)
+        return script
+
+    def end(self) -> None:
+        """End everything."""
+        for script in self.scripts:
+            script.kill()
+            script.communicate()
+        self.local.down()
+
+    def arm(self, point: str, occurrence: int = 1) -> None:
+        """Have the process that passes a point killed there."""
+        self.armed.write_text(f"{point}:{occurrence}")
+
+    def runs(self) -> list[str]:
+        """The runs that have begun, by their folders."""
+        folder = self.journal / "store" / "runs"
+        return sorted(run.name for run in folder.iterdir()) if folder.exists() else []
+
+    def log(self, name: str) -> str:
+        """What a worker has logged."""
+        return (self.local.folder / f"{name}.log").read_text(errors="replace")
+
+    def processes(self) -> list[str]:
+        """The command lines of all processes that have to do with this federation, but for this one."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit() and int(folder.name) != os.getpid():
+                with contextlib.suppress(OSError):  # gone meanwhile
+                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        return [line for line in found if str(self.local.folder) in line]
+
+
+class MakeListening(Protocol):
+    """Makes workers that listen, which end with the test."""
+
+    def __call__(
+        self, owners: Sequence[Owner] = (ALICE, BOB), *, envoy: Mapping[str, str] | None = None, up: bool = True
+    ) -> Listening:
+        """Start them.
+
+        Args:
+            owners: of data.
+            envoy: see `MakeLive`.
+            up: whether they are started.
+        """
+        ...
+
+
+@pytest.fixture
+def make_listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeListening]:
+    """Makes workers that listen, which end with the test."""
+    made: list[Listening] = []
+
+    def make(
+        owners: Sequence[Owner] = (ALICE, BOB), *, envoy: Mapping[str, str] | None = None, up: bool = True
+    ) -> Listening:
+        folder = tmp_path_factory.mktemp("listening")
+        local = LocalFederation(
+            folder / "f",
+            owners,
+            change_director=changed({'beat = "20 s"': 'beat = "1 s"'}),
+            change_envoy=changed(envoy or {}),
+            environment={VARIABLE: str(folder / "point")},
+            listening=True,
+        )
+        made.append(Listening(local, folder / "point"))
+        local.create()
+        if up:
+            local.up()
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for listening in made:
+            listening.end()

@@ -33,15 +33,18 @@ FULL = replace(
     seed=-7,
     rounds=10,
     name="Röntgen 1",
+    cores=2,
+    memory=10**9,
+    device="cuda:1",
 )
 GOLDEN = (
-    b'{"at_least":1,"entry":"experiment.py","envoys":[],"files":[{"path":"experiment.py","sha256":"'
+    b'{"at_least":1,"cores":0,"device":"","entry":"experiment.py","envoys":[],"files":[{"path":"experiment.py","sha256":"'
     + HASH.encode()
     + b'",'
     b'"size":12},{"path":"pkg/__init__.py","sha256":"' + b"0" * 64 + b'","size":0}],"format":1,"initial":{"sha256":"'
     b""
     + HASH.encode()
-    + b'","size":99},"labels":{},"name":"mnist","python":"3.11","requirements":[],"rounds":null,"seed":0}'
+    + b'","size":99},"labels":{},"memory":0,"name":"mnist","python":"3.11","requirements":[],"rounds":null,"seed":0}'
 )
 
 
@@ -87,6 +90,9 @@ def test_the_order_in_which_it_is_made_makes_no_difference() -> None:
         {"at_least": 2},
         {"envoys": ("north",)},
         {"labels": {"a": "b"}},
+        {"cores": 1},
+        {"memory": 1},
+        {"device": "cuda"},
         {"requirements": ("torch",)},
         {"python": "3.12"},
         {"initial": InitialModel(HASH, 98)},
@@ -183,6 +189,15 @@ def test_a_plain_path_is_taken(path: str) -> None:
         {"labels": {"": "x"}},
         {"labels": {"a b": "x"}},
         {"labels": {"a": "x\n"}},
+        {"cores": -1},
+        {"cores": "2"},
+        {"cores": 1 << 30},
+        {"memory": "1 GB"},
+        {"memory": 1.5},
+        {"memory": 1 << 63},
+        {"device": None},
+        {"device": "../gpu"},
+        {"device": "cuda:x"},
         {"at_least": 0},
         {"at_least": 3},
         {"at_least": True},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import pytest
 
 from hansa.errors import Damaged, NotConnected
 from hansa.protocol.messages import Blob
-from hansa.runtime.files import AT_ONCE, chunks_of, in_groups
+from hansa.runtime.files import AT_ONCE, LEAST, SHARE, WHILE, chunk_size, chunks_of, in_groups
 from hansa.runtime.shelf import Shelf
 from hansa.store.blobs import FileBlobs
+from hansa.store.port import Receiver
 from hansa.transport.port import CHUNK
 
 
@@ -102,3 +105,141 @@ def test_another_ones_wrong_beginning_spoils_nothing(tmp_path: Path) -> None:
         assert await shelf.receive(blob, 0, streamed([content]), "alice") == len(content)
 
     asyncio.run(work())
+
+
+def test_a_break_costs_no_more_than_a_part_of_what_was_sent_or_half_a_second_of_the_link() -> None:
+    for rate in (1e3, 125e3, 1e6, 1e8, 1e10):
+        sent, seconds, sizes = 0, 0.0, list[int]()
+        while sent < 200e6 and len(sizes) < 300:
+            size = chunk_size(sent, seconds)
+            assert size <= max(LEAST, sent / SHARE)
+            assert size <= max(LEAST, rate * WHILE * 1.01)
+            sizes.append(size)
+            sent, seconds = sent + size, seconds + size / rate
+        assert sizes[0] == LEAST
+    assert sizes[-1] == CHUNK, "a fast link gets chunks that cost no calls"
+
+
+def test_chunks_are_smaller_where_they_are_taken_slowly(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(8 * CHUNK))
+
+    async def sizes(seconds_a_byte: float) -> list[int]:
+        found = list[int]()
+        async for chunk in chunks_of(tmp_path / "file", clock=lambda: sum(found) * seconds_a_byte):
+            found.append(len(chunk))
+        return found
+
+    slow, fast = asyncio.run(sizes(8e-6)), asyncio.run(sizes(1e-9))
+    assert sum(slow) == sum(fast) == 8 * CHUNK
+    assert max(slow) <= 2 * LEAST
+    assert max(fast) > CHUNK // 2
+
+
+def test_a_chunk_that_comes_alone_is_handed_on_before_the_next_comes() -> None:
+    got, release = list[list[bytes]](), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"first"
+        await release.wait()
+        yield b"second"
+
+    async def read() -> None:
+        async for group in in_groups(slowly()):
+            got.append(group)
+            release.set()  # the second comes only once the first was handed on
+
+    asyncio.run(asyncio.wait_for(read(), 10))
+    assert got == [[b"first"], [b"second"]]
+
+
+def test_a_reader_that_is_cancelled_leaves_nothing_behind() -> None:
+    closed = []
+
+    async def forever() -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+
+    async def run() -> None:
+        async def read() -> None:
+            async for _ in in_groups(forever()):
+                reading.set()
+
+        reading = asyncio.Event()
+        task = asyncio.create_task(read())
+        await reading.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+    assert closed == [True]
+
+
+def test_who_sends_anew_takes_over_from_a_connection_that_is_dead_and_does_not_know_it(tmp_path: Path) -> None:
+    content = b"0123456789"
+    blob = Blob(hashlib.sha256(content).hexdigest(), len(content))
+    shelf = Shelf(FileBlobs(tmp_path, keep_free=0), set, lambda: 0.0)
+    more = asyncio.Event()
+
+    async def half_open() -> AsyncIterator[bytes]:
+        yield content[:4]
+        await more.wait()
+        yield content[4:5]
+
+    async def until(size: int) -> None:
+        while shelf.received(blob, "alice") < size:
+            await asyncio.sleep(0)
+
+    async def work() -> None:
+        dead = asyncio.create_task(shelf.receive(blob, 0, half_open(), "alice"))
+        await until(4)
+        assert await shelf.receive(blob, 4, streamed([content[4:]]), "alice") == len(content)
+        more.set()
+        with pytest.raises(NotConnected, match="the same is being sent anew, over another connection"):
+            await dead
+
+    asyncio.run(work())
+    assert shelf.has(blob, "alice")
+
+
+def test_who_is_cancelled_before_it_begins_holds_on_to_nothing(tmp_path: Path) -> None:
+    content = b"0123456789"
+    blob = Blob(hashlib.sha256(content).hexdigest(), len(content))
+    opened, release = threading.Event(), threading.Event()
+
+    class Slow(FileBlobs):
+        def receive(self, sha: str, size: int) -> Receiver:
+            receiver = super().receive(sha, size)
+            opened.set()
+            assert release.wait(10)
+            return receiver
+
+    shelf = Shelf(Slow(tmp_path, keep_free=0), set, lambda: 0.0)
+
+    async def work() -> None:
+        cancelled = asyncio.create_task(shelf.receive(blob, 0, streamed([content]), "alice"))
+        await asyncio.to_thread(opened.wait, 10)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        release.set()
+        while True:
+            with contextlib.suppress(NotConnected):
+                await shelf.receive(blob, 0, streamed([content[:4]], broken=True), "alice")
+            if shelf.received(blob, "alice") == 4:  # its part is the one that is resumed
+                break
+        assert await shelf.receive(blob, 4, streamed([content[4:]]), "alice") == len(content)
+
+    asyncio.run(asyncio.wait_for(work(), 10))
+
+
+def test_bytes_that_are_missing_before_the_offset_are_asked_for_again(tmp_path: Path) -> None:
+    content = b"0123456789"
+    blob = Blob(hashlib.sha256(content).hexdigest(), len(content))
+    shelf = Shelf(FileBlobs(tmp_path, keep_free=0), set, lambda: 0.0)
+    with pytest.raises(NotConnected, match="bytes from 4 on were sent, and 0 can be built upon"):
+        asyncio.run(shelf.receive(blob, 4, streamed([content[4:]]), "alice"))

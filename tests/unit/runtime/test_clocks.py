@@ -10,7 +10,7 @@ import pytest
 
 from hansa.pki import Authority, Identity
 from hansa.protocol.peer import Role
-from hansa.runtime.envoy.serve import warn_of_skew
+from hansa.runtime.envoy.session import warn_of_skew
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

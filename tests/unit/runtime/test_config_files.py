@@ -51,6 +51,16 @@ def test_an_empty_file_is_a_director_on_this_machine(tmp_path: Path) -> None:
     assert (config.schema, config.log) == (None, LogLevel.INFO)
 
 
+def test_an_envoy_dials_over_websocket_or_listens(tmp_path: Path) -> None:
+    dials = EnvoyConfig.load(written(tmp_path, MINIMAL.replace("127.0.0.1:8470", "wss://[::1]:8778")))
+    assert (dials.director, dials.listen) == ("wss://[::1]:8778", "")
+    listens = EnvoyConfig.load(written(tmp_path, template_envoy("a", "", "ward:Ward", listen="wss://0.0.0.0:0")))
+    assert (listens.director, listens.listen) == ("", "wss://0.0.0.0:0")
+    text = 'websocket = "127.0.0.1:0"\nworkers = ["wss://alice:8777", "ws://localhost:1"]'
+    director = DirectorConfig.load(written(tmp_path, text))
+    assert (director.websocket, director.workers) == ("127.0.0.1:0", ("wss://alice:8777", "ws://localhost:1"))
+
+
 def test_an_envoy_says_who_it_is_whom_it_calls_and_what_reads_its_data(tmp_path: Path) -> None:
     config = EnvoyConfig.load(written(tmp_path, MINIMAL))
     assert (config.name, config.director, config.shard.descriptor) == ("a", "127.0.0.1:8470", "ward:Ward")
@@ -163,6 +173,10 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
         ('hosts = ["localhost", "localhost"]', "hosts: 'localhost' is in the list twice", ""),
         ('hosts = ["a b"]', "hosts: expected a DNS name or an IP address, found 'a b'", ""),
         ('address = "8470"', "address: expected host:port, found '8470'", ""),
+        ('websocket = "8778"', "websocket: expected host:port, found '8778'", ""),
+        ('websocket = "0.0.0.0:8778"', "address '0.0.0.0:8778' can be reached from other machines", ""),
+        ('workers = ["alice:8777"]', "workers: expected wss://host:port, found 'alice:8777'", ""),
+        ('workers = ["wss://a:1", "wss://a:1"]', "workers: 'wss://a:1' is in the list twice", ""),
         ('log = "verbose"', "log: expected 'debug' or 'info' or 'warning' or 'error', found 'verbose'", ""),
         ("beat = 0", "beat: expected more than 0 seconds, found 0", ""),
         ("beat = []", "beat: expected seconds, or a duration such as '5 min', found a list", ""),
@@ -195,7 +209,10 @@ def test_says_the_key_the_expected_the_found_the_file_and_the_table(
     ("text", "said", "table"),
     [
         ("", "name is missing", ""),
-        ('name = "a"', "director is missing", ""),
+        ('name = "a"\n[shard]\ndescriptor = "w:W"', "director is missing", ""),
+        (f'listen = "wss://0.0.0.0:1"\n{MINIMAL}', "either dials its Director, .*, or listens, at wss", ""),
+        (f'listen = "0.0.0.0:1"\n{MINIMAL}', "listen: expected wss://host:port, found '0.0.0.0:1'", ""),
+        (f'listen = "ws://0.0.0.0:1"\n{MINIMAL}', "listen: .* is without TLS, which is for this machine only", ""),
         ('name = "a"\ndirector = "b:1"', "descriptor is missing", "shard"),
         (MINIMAL + "check = 1", "check: expected true or false, found 1", "shard"),
         (MINIMAL.replace("ward:Ward", "ward.py"), "descriptor: expected 'module:Class', found 'ward.py'", "shard"),

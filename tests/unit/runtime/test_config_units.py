@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hansa.core.units import DURATIONS, SIZES
 from hansa.errors import ConfigError
-from hansa.runtime.config import is_loopback, parse_address, parse_duration, parse_host, parse_size
-from hansa.runtime.config.units import DURATIONS, SIZES
+from hansa.runtime.config import (
+    is_loopback,
+    parse_address,
+    parse_dialled,
+    parse_duration,
+    parse_host,
+    parse_size,
+    parse_url,
+)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +100,20 @@ def test_what_is_no_duration(text: Any) -> None:
 )
 def test_addresses(text: str, address: tuple[str, int]) -> None:
     assert parse_address(text) == address
+
+
+def test_addresses_of_websockets() -> None:
+    assert parse_url("wss://alice.example.org:8777") == ("wss", "alice.example.org", 8777)
+    assert parse_url("ws://[::1]:0", listening=True) == ("ws", "::1", 0)
+    assert parse_dialled("wss://a:1/") == ("wss", "a", 1)
+    assert parse_dialled("a:1") == ("", "a", 1)
+
+
+@pytest.mark.parametrize("text", ["a:1", "http://a:1", "wss://a", "wss://a:0", "ws://a:1", "wss://a:1/b", "://a:1", ""])
+def test_what_is_no_address_of_a_websocket(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_url(text)
+    assert caught.value.hint
 
 
 def test_a_port_of_0_is_for_listening_only() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal as signals
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +15,16 @@ from hansa.runtime.children.hansa_child.warden import ORPHANED
 from hansa.runtime.children.limits import Limits
 
 _SIGNALS = {
-    signals.SIGKILL: "out of memory, or somebody killed it",
-    signals.SIGSEGV: "native code went wrong",
-    signals.SIGBUS: "native code went wrong, or a file it had mapped is gone",
-    signals.SIGILL: "native code for another processor",
-    signals.SIGFPE: "native code divided by zero",
-    signals.SIGABRT: "native code gave up",
-    signals.SIGXFSZ: "it wrote a file beyond its limit",
+    "SIGKILL": "out of memory, or somebody killed it",
+    "SIGSEGV": "native code went wrong",
+    "SIGBUS": "native code went wrong, or a file it had mapped is gone",
+    "SIGILL": "native code for another processor",
+    "SIGFPE": "native code divided by zero",
+    "SIGABRT": "native code gave up",
+    "SIGXFSZ": "it wrote a file beyond its limit",
 }
-_FAILED_ALLOCATION = (signals.SIGSEGV, signals.SIGABRT)
+"""By name, because their numbers, and whether there are such, depend on the system."""
+_FAILED_ALLOCATION = ("SIGSEGV", "SIGABRT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class Ended:
         """
         if status < 0:
             return cls(None, -status, why or _by_signal(-status, limits), raised)
-        return cls(status, None, _by_itself(status, limits, raised), raised)
+        ended_by_parent = why if os.name == "nt" else ""  # Windows has no signals: whoever is ended says 1
+        return cls(status, None, ended_by_parent or _by_itself(status, limits, raised), raised)
 
 
 def _by_itself(status: int, limits: Limits, raised: Mapping[str, Any] | None) -> str:
@@ -72,13 +75,13 @@ def _by_itself(status: int, limits: Limits, raised: Mapping[str, Any] | None) ->
 
 
 def _by_signal(number: int, limits: Limits) -> str:
-    said = _SIGNALS.get(number, "")  # type: ignore[call-overload]  # a Signals is an int, and found by one
-    if number in _FAILED_ALLOCATION and limits.memory is not None:
-        said += f", perhaps for lack of memory: it had a limit of {size_text(limits.memory)}"
     try:
         name = signals.Signals(number).name
     except ValueError:
         name = "a real-time signal"
+    said = _SIGNALS.get(name, "")
+    if name in _FAILED_ALLOCATION and limits.memory is not None:
+        said += f", perhaps for lack of memory: it had a limit of {size_text(limits.memory)}"
     return f"killed by signal {number} ({said or name})"
 
 

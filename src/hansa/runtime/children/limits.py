@@ -16,6 +16,8 @@ from pathlib import Path
 from hansa.errors import ChildDied, ConfigError, ProtocolError
 from hansa.runtime.children.hansa_child import confine
 
+NICEST = 19
+"""The most that Unix lets a process yield."""
 LEAST_MEMORY = 64 * 2**20
 """Bytes: with less, Python does not get as far as its first error."""
 FOLDER = Path(__file__).parent
@@ -23,8 +25,10 @@ FOLDER = Path(__file__).parent
 FLAGS = ("-I", "-S", "-B", "-X", "utf8", "-X", "faulthandler")
 """Of a child's interpreter: no variable, folder or package changes how it starts; it writes no bytecode, speaks UTF-8, and
 leaves the stack of a native crash in its log."""
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ")
-_PATIENCE = 60.0
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "SYSTEMROOT")
+"""The last is what Windows needs for a socket."""
+PATIENCE = 60.0
+"""Seconds that a child may take for its first word."""
 _PROBE = "import sys; sys.path.insert(0, sys.argv[1]); from hansa_child.main import probe; probe(sys.argv[2])"
 
 
@@ -39,6 +43,7 @@ class Limits:
         user: the name of the user that it runs as, if another than its parent's, which then must be root.
         files: bytes of the largest file that it may write; None: any.
         seconds: from its start until it is ended, by the clock on the wall; None: never.
+        nice: by how much it yields the processor to others, 0 to 19, as Unix counts it.
 
     Raises:
         ConfigError: a number that makes no sense.
@@ -50,6 +55,7 @@ class Limits:
     user: str | None = None
     files: int | None = None
     seconds: float | None = None
+    nice: int = 5
 
     def __post_init__(self) -> None:
         if self.memory is not None and self.memory < LEAST_MEMORY:
@@ -63,6 +69,8 @@ class Limits:
             raise ConfigError(f"a file cannot have {self.files} bytes", hint="allow 0 or more")
         if self.seconds is not None and not self.seconds > 0:
             raise ConfigError(f"a child cannot run for {self.seconds} s", hint="allow more than 0")
+        if not 0 <= self.nice <= NICEST:
+            raise ConfigError(f"a child cannot yield by {self.nice}", hint=f"choose 0 to {NICEST}")
         if self.user == "":
             raise ConfigError("a user without a name", hint="name a user of this machine, or leave it out")
 
@@ -116,7 +124,7 @@ def probe(limits: Limits | None = None, *, python: Path = Path(sys.executable)) 
             stdin=subprocess.DEVNULL,
             capture_output=True,
             start_new_session=True,
-            timeout=_PATIENCE,
+            timeout=PATIENCE,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

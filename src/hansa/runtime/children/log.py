@@ -15,6 +15,7 @@ from io import FileIO
 from pathlib import Path
 
 _CHUNK = 2**16
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _BYTES_A_SECOND = 16 * 2**20
 
 
@@ -55,7 +56,7 @@ class CappedLog:
             self._file = None
 
     def _open(self) -> FileIO:
-        return FileIO(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab")
+        return FileIO(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _FLAGS, 0o600), "ab")
 
 
 class Pace:

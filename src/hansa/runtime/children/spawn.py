@@ -1,4 +1,4 @@
-"""Child processes seen from their parent: started, spoken with, and ended. Linux only.
+"""Child processes seen from their parent: started, spoken with, and ended.
 
 A child is a process that runs one function of a scientist's. It has a socket to its parent and nothing else of its parent's: no
 descriptors, no environment, no keys. Nothing that it does, crashing, flooding or never ending, takes the parent along. This
@@ -9,37 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
-import pwd
 import re
-import signal as signals
-import socket
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
 from hansa.errors import ChildDied, ConfigError, NotConnected, ProtocolError, StoreError
-from hansa.experiment.reference import ONE_THREAD
-from hansa.runtime.children import limits as limits_
-from hansa.runtime.children import trace
+from hansa.runtime.children import launch, trace
 from hansa.runtime.children.channel import ParentChannel
 from hansa.runtime.children.ended import Ended
 from hansa.runtime.children.hansa_child.main import RESERVED
-from hansa.runtime.children.limits import Held, Limits
-from hansa.runtime.children.log import CappedLog, Pump
+from hansa.runtime.children.limits import PATIENCE, Held, Limits
+from hansa.runtime.children.log import Pump
 
 LOG_BYTES = 8 * 2**20
 """Of a child's log and its predecessor, unless said otherwise."""
-_BEGIN = "import sys; sys.path.insert(0, sys.argv[1]); from hansa_child.main import main; main(sys.argv[2])"
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-_START_PATIENCE = 60.0
 _END_PATIENCE = 3.0
 """Seconds that a child's warden has to end everything, before its process group is killed with it."""
 _LOG_PATIENCE = 2.0
@@ -48,7 +41,7 @@ _LOG_PATIENCE = 2.0
 class Child:
     """One child process; to be made by `start`, used in one event loop, and ended: `async with` does that.
 
-    A child also ends when the thread that started it does, because the kernel counts that as its parent.
+    On Linux a child also ends when the thread that started it does, because the kernel counts that as its parent.
 
     Attributes:
         pid: of its first process, which leads its process group.
@@ -112,22 +105,18 @@ class Child:
             raise ConfigError(f"{target!r} names no function", hint="write it as module:function")
         folder = folder.absolute()
         _prepare(folder, limits.user)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with ours, theirs:
-            settings = {
-                "parent": os.getpid(),
-                "channel": theirs.fileno(),
-                "limits": asdict(limits),
-                "must": list(must),
-                "hansa": str(Path(__file__).parents[3]),
-                "folders": [str(each.absolute()) for each in (folder, *path)],
-                "path": [str(each.absolute()) for each in path],
-                "target": target,
-                "widen": widen,
-            }
-            command = [os.fspath(python), *limits_.FLAGS, "-c", _BEGIN, str(limits_.FOLDER), json.dumps(settings)]
-            process, pump = _launch(command, theirs, folder, env, log, log_bytes)
-            child = cls(process, ParentChannel(ours.dup()), pump, limits, widen)
+        settings = {
+            "limits": asdict(limits),
+            "must": list(must),
+            "hansa": str(Path(__file__).parents[3]),
+            "folders": [str(each.absolute()) for each in (folder, *path)],
+            "path": [str(each.absolute()) for each in path],
+            "target": target,
+            "widen": widen,
+        }
+        launched = launch.launch(python, settings, limits, env, log, log_bytes)
+        end = await launched.met()
+        child = cls(launched.process, ParentChannel(end), launched.pump, limits, widen)
         try:
             await child._hear_what_is_held(log, must)
         except BaseException:
@@ -216,11 +205,11 @@ class Child:
 
     async def _hear_what_is_held(self, log: Path, must: Collection[str]) -> None:
         try:
-            async with asyncio.timeout(_START_PATIENCE):
+            async with asyncio.timeout(PATIENCE):
                 first = await self._channel.receive()
         except TimeoutError:
             first = None
-            await self.kill(f"did not begin within {_START_PATIENCE:g} s")
+            await self.kill(f"did not begin within {PATIENCE:g} s")
         if first is None:
             ended = await self.ended()
             raise ChildDied(f"a child process did not start: it {ended.text}", hint=f"its log says more: {log}")
@@ -260,12 +249,14 @@ class Child:
                 if not self._notes(message):
                     self._left.append(message)
         self._channel.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         self._ended = Ended.of(self._process.wait(), self._limits, self._raised, self._why)
 
     def _watch(self) -> None:
         """In a thread: wait for the first process, then end what may be left of its group while its number is still its own."""
-        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        self._signal(os.killpg, signals.SIGKILL)
+        launch.ended(self._process)
+        self._signal(launch.end_all)
         with self._reaping:
             self._process.wait()
         self._pump.finish(_LOG_PATIENCE)
@@ -281,21 +272,25 @@ class Child:
         """Have the warden end everything; kill it with its group if it cannot."""
         if self._process.returncode is None and not self._why:
             self._why = why
-            self._signal(os.kill, signals.SIGTERM)
-            self._timers.append(self._loop.call_later(_END_PATIENCE, self._signal, os.killpg, signals.SIGKILL))
+            self._signal(launch.ask)
+            self._timers.append(self._loop.call_later(_END_PATIENCE, self._signal, launch.end_all))
 
-    def _signal(self, send: Callable[[int, int], None], signal: int) -> None:
+    def _signal(self, send: Callable[[int], None]) -> None:
         """To the child or its group, unless it has been reaped, when its number may be another process's."""
         with self._reaping:
             if self._process.returncode is None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    send(self.pid, signal)
+                    send(self.pid)
 
 
 def _prepare(folder: Path, user: str | None) -> None:
     """The scratch folder and its tmp, for the child's user alone."""
     owner = None
     if user is not None:
+        if find_spec("pwd") is None:
+            raise ConfigError("this system runs no child as another user", hint="leave the user out")
+        import pwd
+
         try:
             owner = pwd.getpwnam(user)
         except KeyError:
@@ -308,33 +303,3 @@ def _prepare(folder: Path, user: str | None) -> None:
             each.chmod(0o700)
     except OSError as error:
         raise StoreError(f"cannot make a child's folder: {error.strerror}", where=str(folder)) from error
-
-
-def _launch(
-    command: Sequence[str], theirs: socket.socket, folder: Path, env: Mapping[str, str], log: Path, log_bytes: int
-) -> tuple[subprocess.Popen[bytes], Pump]:
-    own = {"HOME": str(folder), "TMPDIR": str(folder / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        file = CappedLog(log, log_bytes)
-    except OSError as error:
-        raise StoreError(f"cannot write a child's log: {error.strerror}", where=str(log)) from error
-    reading, writing = os.pipe()
-    try:
-        process = subprocess.Popen(  # noqa: S603 - the interpreter that the owner chose, and our own code
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=writing,
-            stderr=writing,
-            cwd=folder,
-            env={**limits_.environment(), **ONE_THREAD, **own, **env},
-            close_fds=True,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        os.close(reading)
-        file.close()
-        raise ConfigError(f"a child process cannot be started: {error}", where=command[0]) from error
-    finally:
-        os.close(writing)
-    return process, Pump(reading, file)

@@ -1,4 +1,6 @@
-"""Addresses: "host:port", where the host is a DNS name or an IP address. Pure functions; nothing is looked up.
+"""Addresses: "host:port", where the host is a DNS name or an IP address; with "wss://" before it, over WebSocket.
+
+Pure functions; nothing is looked up.
 
 This file must not know who listens or dials.
 """
@@ -9,6 +11,10 @@ import ipaddress
 import re
 
 from hansa.errors import ConfigError
+
+SECURE, PLAIN = "wss", "ws"
+SCHEMES = (SECURE, PLAIN)
+"""Of addresses that are reached over WebSocket, with and without TLS."""
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
@@ -55,6 +61,37 @@ def parse_address(text: str, *, listening: bool = False) -> tuple[str, int]:
             f"expected a port from 1 to 65535, found {port}", hint="the Director's own is 8470 unless set"
         )
     return parse_host(host), port
+
+
+def parse_url(text: str, *, listening: bool = False) -> tuple[str, str, int]:
+    """The scheme, the host and the port in "wss://host:port", or in "ws://host:port", which is without TLS.
+
+    Args:
+        text: the address.
+        listening: see `parse_address`.
+
+    Raises:
+        ConfigError: it is no such address, or it is without TLS and can be reached from other machines.
+    """
+    scheme, mark, rest = text.partition("://")
+    if not mark or scheme not in SCHEMES:
+        raise ConfigError(f"expected wss://host:port, found {text!r:.80}", hint="such as wss://alice.example.org:8777")
+    host, port = parse_address(rest.removesuffix("/"), listening=listening)
+    if scheme == PLAIN and not is_loopback(host):
+        raise ConfigError(
+            f"{text!r} is without TLS, which is for this machine only",
+            hint=f"write {SECURE}://{rest}, or use 127.0.0.1",
+        )
+    return scheme, host, port
+
+
+def parse_dialled(text: str) -> tuple[str, str, int]:
+    """The scheme, the host and the port of what is dialled: "host:port", whose scheme is "", or "wss://host:port".
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    return parse_url(text) if "://" in text else ("", *parse_address(text))
 
 
 def is_loopback(host: str) -> bool:

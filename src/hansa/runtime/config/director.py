@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hansa.data.documents import schema_to_json
-from hansa.data.schema import Schema
 from hansa.errors import ConfigError
 from hansa.experiment.approval import Policy
 from hansa.runtime.config import kinds
 from hansa.runtime.config.address import is_loopback, parse_address
 from hansa.runtime.config.choices import LogLevel, check_signers
 from hansa.runtime.config.settings import read_file, section, setting, template
+
+if TYPE_CHECKING:
+    from hansa.data.schema import Schema
 
 MIB = 2**20
 
@@ -81,6 +82,17 @@ class DirectorConfig:
         "Where the Director listens, as host:port. 127.0.0.1 can be reached from this machine alone, 0.0.0.0 through every"
         " network that it is in; for a port of 0 the system chooses one.",
     )
+    websocket: str = setting(
+        kinds.perhaps(kinds.listened),
+        "",
+        "Where the Director listens for WebSocket besides, as host:port; empty for nowhere. It is dialled as wss://host:port,"
+        " and gets through HTTP proxies that stop what address is for.",
+    )
+    workers: tuple[str, ...] = setting(
+        kinds.listed(kinds.url),
+        [],
+        "Envoys that listen, as wss://host:port each: the Director dials these, again and again until they are there.",
+    )
     hosts: tuple[str, ...] = setting(
         kinds.listed(kinds.host, least=1),
         ["localhost", "127.0.0.1"],
@@ -138,10 +150,14 @@ class DirectorConfig:
     )
 
     def __post_init__(self) -> None:
-        host, _ = parse_address(self.address, listening=True)
+        for address in filter(None, (self.address, self.websocket)):
+            self._check_reached(address)
+
+    def _check_reached(self, address: str) -> None:
+        host, _ = parse_address(address, listening=True)
         if not is_loopback(host) and all(is_loopback(each) for each in self.hosts):
             raise ConfigError(
-                f"address {self.address!r} can be reached from other machines, but the hosts {', '.join(self.hosts)} mean"
+                f"address {address!r} can be reached from other machines, but the hosts {', '.join(self.hosts)} mean"
                 " each machine itself: nobody would accept the server's certificate",
                 hint='add the name that owners will dial, such as hosts = ["director.example.org", "localhost"]',
             )
@@ -180,6 +196,12 @@ def template_director(
         "name": name,
         "address": address,
         "hosts": list(hosts),
-        "schema": None if schema is None else schema_to_json(schema),
+        "schema": None if schema is None else _written(schema),
     }
     return template(DirectorConfig, TITLE, values)
+
+
+def _written(schema: Schema) -> dict[str, Any]:
+    from hansa.data.documents import schema_to_json  # only here, as in `kinds`
+
+    return schema_to_json(schema)

@@ -11,8 +11,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from hansa.errors import ConfigError
 from hansa.experiment.approval import Policy
+from hansa.runtime.children.limits import NICEST
 from hansa.runtime.config import kinds
+from hansa.runtime.config.bandwidth import Bandwidth, parse_bandwidth
 from hansa.runtime.config.choices import Environment, LogLevel, check_signers
 from hansa.runtime.config.settings import read_file, required, section, setting, template
 
@@ -84,10 +87,21 @@ class EnvoyLimits:
         "1 h",
         "The longest that an experiment may compute at one visit, which is one client's part of a round.",
     )
+    stall: float = setting(
+        kinds.seconds,
+        "10 min",
+        "The longest that an experiment may do nothing at a visit: no step of its training, and next to no computing, where the"
+        " system tells how much. It is then ended and begun again, twice at most.",
+    )
     threads: int = setting(
         kinds.whole(1),
         1,
         "How many threads it computes with. Only with 1 are the results the same, bit for bit, whenever they are repeated.",
+    )
+    nice: int = setting(
+        kinds.whole(0),
+        5,
+        "By how much it yields the processor to everything else on this machine: 0 (not at all) to 19, as Unix counts it.",
     )
     network: bool = setting(
         kinds.flag,
@@ -100,6 +114,10 @@ class EnvoyLimits:
         "The system's user that it runs as, which must be able to read your data; empty for the Envoy's own. To change the"
         " user the Envoy must run as root.",
     )
+
+    def __post_init__(self) -> None:
+        if self.nice > NICEST:
+            raise ConfigError(f"nice is at most {NICEST}, not {self.nice}", hint="19 yields to everything else")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +154,17 @@ class EnvoyConfig:
             " ids if you host several.",
         )
     )
-    director: str = field(metadata=required(kinds.dialled, "Where the Director is reached, as host:port."))
+    director: str = setting(
+        kinds.perhaps(kinds.dialled),
+        "",
+        "Where the Director is reached, as host:port, or wss://host:port for WebSocket. Either this or listen is said.",
+    )
+    listen: str = setting(
+        kinds.perhaps(kinds.listened_url),
+        "",
+        "Where the Envoy waits to be dialled instead, as wss://host:port, by a Director or a coordinating script that holds a"
+        " Director's certificate of your federation. 0.0.0.0 can be reached through every network that this machine is in.",
+    )
     identity: Path = setting(
         kinds.path,
         "identity",
@@ -153,6 +181,13 @@ class EnvoyConfig:
         kinds.size(),
         "1 GiB",
         "How much room is left on the disk. Before there is less, the Envoy accepts no more work.",
+    )
+    bandwidth: Bandwidth = setting(
+        parse_bandwidth,
+        "unlimited",
+        'The most that models and updates take of your connection, all of them together: "1 Mbit/s", or one speed for each way,'
+        ' { up = "1 Mbit/s", down = "10 Mbit/s" }. A little less than a slow line can carry keeps signs of life from waiting'
+        " behind a model.",
     )
     devices: tuple[str, ...] = setting(
         kinds.listed(kinds.text, least=1),
@@ -186,6 +221,18 @@ class EnvoyConfig:
         " your labels, and the schema and the number of your examples.",
     )
 
+    def __post_init__(self) -> None:
+        if not self.director and not self.listen:
+            raise ConfigError(
+                "director is missing",
+                hint='say where it is, as host:port; or listen = "wss://0.0.0.0:8777" to be dialled',
+            )
+        if self.director and self.listen:
+            raise ConfigError(
+                f"an Envoy either dials its Director, {self.director}, or listens, at {self.listen}",
+                hint="leave out director or listen",
+            )
+
     @classmethod
     def load(cls, file: Path) -> EnvoyConfig:
         """The settings in a file.
@@ -214,15 +261,17 @@ def template_envoy(
     *,
     parameters: Mapping[str, Any] = NO_PARAMETERS,
     identity: str = "identity",
+    listen: str = "",
 ) -> str:
     """The commented file that `hansa envoy init` writes; `EnvoyConfig.load` reads it.
 
     Args:
         name: the Envoy's.
-        director: its address, "host:port".
+        director: its address, "host:port"; empty for an Envoy that listens.
         descriptor: "module:Class".
         parameters: what the class is given; text, numbers, true and false, lists and tables of them.
         identity: the folder of the key and the certificate.
+        listen: where it listens, "wss://host:port"; empty for one that dials.
 
     Raises:
         ConfigError: an argument is none that such a file may say.
@@ -230,6 +279,7 @@ def template_envoy(
     values = {
         "name": name,
         "director": director,
+        "listen": listen,
         "identity": identity,
         "shard.descriptor": descriptor,
         "shard.parameters": dict(parameters),

@@ -12,14 +12,15 @@ import datetime as dt
 import enum
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from hansa.data.documents import schema_from_json
-from hansa.data.schema import Schema
+from hansa.core.units import SIZES, parse_duration, parse_size
 from hansa.errors import ConfigError, UnknownName
 from hansa.protocol.peer import checked_name
-from hansa.runtime.config.address import parse_address, parse_host
-from hansa.runtime.config.units import SIZES, parse_duration, parse_size
+from hansa.runtime.config.address import parse_address, parse_dialled, parse_host, parse_url
+
+if TYPE_CHECKING:
+    from hansa.data.schema import Schema
 
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.StrEnum)
@@ -133,8 +134,8 @@ def seconds(value: Any) -> float:
 
 
 def dialled(value: Any) -> str:
-    """An address to connect to, "host:port"."""
-    parse_address(text(value))
+    """An address to connect to, "host:port" or "wss://host:port"."""
+    parse_dialled(text(value))
     return str(value)
 
 
@@ -142,6 +143,27 @@ def listened(value: Any) -> str:
     """An address to listen on, "host:port"; a port of 0 is the system's choice."""
     parse_address(text(value), listening=True)
     return str(value)
+
+
+def url(value: Any) -> str:
+    """An address to connect to over WebSocket, "wss://host:port"."""
+    parse_url(text(value))
+    return str(value)
+
+
+def listened_url(value: Any) -> str:
+    """An address to listen on for WebSocket, "wss://host:port"; a port of 0 is the system's choice."""
+    parse_url(text(value), listening=True)
+    return str(value)
+
+
+def perhaps(each: Kind[str]) -> Kind[str]:
+    """A text of one kind, or none: ""."""
+
+    def read(value: Any) -> str:
+        return each(value) if text(value) else ""
+
+    return read
 
 
 def host(value: Any) -> str:
@@ -195,7 +217,11 @@ def anything(value: Any) -> dict[str, Any]:
 
 def schema(value: Any) -> Schema | None:
     """The tables `[schema.x]`, one for each field, or None where there is none."""
-    return None if value is None else schema_from_json(value)
+    if value is None:
+        return None
+    from hansa.data.documents import schema_from_json  # only here: an Envoy, which has no such setting, loads no arrays
+
+    return schema_from_json(value)
 
 
 def reference(value: Any) -> str:

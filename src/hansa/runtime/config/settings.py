@@ -138,6 +138,21 @@ def _read(table: type[T], values: Mapping[str, Any], whole: type, file: Path, pr
         raise
 
 
+def checked(table: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Some settings of a table, each given as a file would say it, by key.
+
+    Raises:
+        ConfigError: one cannot be.
+    """
+    known, found = settings_of(table), {}
+    for key, raw in values.items():
+        try:
+            found[key] = known[key].read(raw)
+        except InputError as problem:
+            raise ConfigError(f"{key}: {problem.what}", where=problem.where, hint=problem.hint) from problem
+    return found
+
+
 def _homes(table: type, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Every setting of a file: the table that it is in, and its key."""
     for key, each in settings_of(table).items():

@@ -209,7 +209,7 @@ class Aggregators:
             self.full.pop(run, None)
         match kind:
             case "wants":
-                await self.tell(run, Wants(), ())
+                await self.tell(run, Wants(int(said["beyond"])), ())
             case "judges":
                 await self.tell(run, Judges(int(said["ask"]), str(said["client"]), str(said["refusal"])[:1000]), ())
             case "asks":

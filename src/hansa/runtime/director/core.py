@@ -18,7 +18,7 @@ from hansa.protocol import wire
 from hansa.protocol.director import Begins, Concerns, Director, Expels, Greets, HangsUp, Passes, Says
 from hansa.protocol.effects import Changed, Discard, Forget, Record, Send, StartChild, StopChild, TellChild
 from hansa.protocol.events import Event
-from hansa.protocol.messages import Blob, Goodbye, Hello, Result
+from hansa.protocol.messages import Beat, Blob, Goodbye, Hello, Result
 from hansa.protocol.peer import Peer
 from hansa.protocol.visiting import assign
 from hansa.runtime.director import reports
@@ -71,12 +71,14 @@ class Core:
 
     Attributes:
         sessions: the present ones, by Envoy.
+        progress: how far works are, steps done and of how many, as Envoys last told, by Envoy; then by run, ask and client.
         stopping: is set when somebody wants the Director to stop.
     """
 
     def __init__(self, machine: Director, ledger: Ledger, shelf: Shelf, aggregators: Aggregators, folder: Path) -> None:
         self.machine, self.ledger, self.shelf, self.folder = machine, ledger, shelf, folder
         self.sessions: dict[str, Session] = {}
+        self.progress: dict[str, dict[tuple[str, int, str], tuple[int, int]]] = {}
         self._aggregators, self._numbers = aggregators, itertools.count(1)
         self._one_at_a_time, self._woken = asyncio.Lock(), asyncio.Event()
         self._changes: dict[str, asyncio.Event] = {}
@@ -86,7 +88,7 @@ class Core:
 
     async def start(self) -> None:
         """Go on with whatever was running when the Director last stopped."""
-        await self.shelf.tidy()
+        await self.shelf.resume()
         await self.handle(Begins())
 
     async def handle(self, event: Any) -> None:
@@ -187,6 +189,9 @@ class Core:
     async def hear(self, session: Session, message: Any) -> None:
         """An Envoy says something in its session. It is asked again for a result whose update it has not sent, whole."""
         name = session.peer.name
+        if isinstance(message, Beat):
+            told = {(each.run, each.ask, each.client): (each.done, each.of) for each in message.holding if each.done}
+            self.progress[name] = told
         update: Blob | None = message.update if isinstance(message, Result) else None
         if update is not None and not self.shelf.has(update, name):
             run = self.machine.runs.get(message.run)
@@ -203,6 +208,7 @@ class Core:
         """A session is over."""
         if self.sessions.get(session.peer.name) is session:
             del self.sessions[session.peer.name]
+            self.progress.pop(session.peer.name, None)
             _log.info("envoy %s has gone", session.peer.name)
         await self.handle(HangsUp(session.peer.name, session.number))
 
@@ -229,6 +235,8 @@ class Core:
         passes(f"director: {type(effect.message).__name__} not sent")
         session = self.sessions.get(effect.envoy)
         if session is not None:
+            if isinstance(effect.message, Goodbye):
+                _log.warning("envoy %s is sent away: %s", effect.envoy, effect.message.why)
             session.send(effect.message)
 
     async def _start_child(self, effect: StartChild) -> None:

@@ -20,6 +20,7 @@ from hansa.runtime.config import DirectorConfig
 from hansa.runtime.director.aggregators import Aggregators
 from hansa.runtime.director.approval import Approval
 from hansa.runtime.director.core import Core
+from hansa.runtime.director.listeners import Listeners, MakeListeners, Reception, named_in
 from hansa.runtime.director.service import DirectorService
 from hansa.runtime.files import now
 from hansa.runtime.ledger import Ledger
@@ -27,7 +28,6 @@ from hansa.runtime.shelf import Shelf
 from hansa.store.blobs import FileBlobs
 from hansa.store.journal import SqliteJournal
 from hansa.transport.credentials import Credentials
-from hansa.transport.grpc.server import GrpcListener
 from hansa.transport.malloc import tune
 
 LOOK = 0.25
@@ -50,6 +50,7 @@ async def serve(
     ready: Callable[[str], None] = lambda _: None,
     stop: asyncio.Event | None = None,
     children: Callable[[Shelf], Aggregators] | None = None,
+    listeners: MakeListeners | None = None,
 ) -> None:
     """Run a Director until it is asked to stop.
 
@@ -57,16 +58,18 @@ async def serve(
         config: its settings.
         folder: where its authority and its identity are.
         insecure: without certificates; on a loopback address only.
-        ready: is told the address, once others can dial it.
+        ready: is told the address, once others can dial it; the first one where it has several.
         stop: stops it when it is set.
         children: gives the Aggregators, over the Director's blobs; child processes unless given.
+        listeners: makes its ways in; those that the settings name unless given.
 
     Raises:
         ConfigError: the address is in use, or settings do not go together.
         CertificateError: its certificate is missing or no longer good.
         StoreError: its journal is used by another process, or is damaged.
     """
-    tune()
+    if listeners is None:  # else the process is somebody else's
+        tune()
     with ExitStack() as stack:
         authority = None if insecure else Authority.open(folder / AUTHORITY)
         identity = None if insecure else Identity.load(folder / IDENTITY, now=now())
@@ -85,32 +88,28 @@ async def serve(
         approval = Approval(config, config.store / "desk")
         admission = _Admission(authority)
         service = DirectorService(core, config, authority, approval)
-        listener = GrpcListener(
-            service,
-            config.address,
-            credentials=None if identity is None else Credentials(identity.certificate, identity.key, identity.ca),
-            admit=admission,
-            insecure=insecure,
-        )
-        address = await listener.start()
+        credentials = None if identity is None else Credentials(identity.certificate, identity.key, identity.ca)
+        ways = (listeners or named_in(config))(Reception(service, credentials, admission))
+        addresses = await ways.start()
         pid = config.store / PID
         pid.write_text(f"{os.getpid()}\n")
         stack.callback(pid.unlink, missing_ok=True)
         tasks = [
             asyncio.create_task(core.keep_time()),
-            asyncio.create_task(_look(core, listener, admission, approval, authority)),
+            asyncio.create_task(_look(core, ways, admission, approval, authority)),
         ]
         try:
             await core.start()
             await core.expel(frozenset(), _revoked(authority))
-            _log.info("listening on %s", address)
-            ready(address)
+            for address in addresses:
+                _log.info("listening on %s", address)
+            ready(addresses[0] if addresses else "")
             await _first(*tasks, core.stopping.wait(), stop.wait() if stop is not None else asyncio.Event().wait())
         finally:
             _log.info("stopping")
             for task in tasks:
                 task.cancel()
-            await listener.stop(GRACE)
+            await ways.stop(GRACE)
             await aggregators.stop_all()
 
 
@@ -159,13 +158,13 @@ def _revoked(authority: Authority | None) -> list[str]:
 
 
 async def _look(
-    core: Core, listener: GrpcListener, admission: _Admission, approval: Approval, authority: Authority | None
+    core: Core, ways: Listeners, admission: _Admission, approval: Approval, authority: Authority | None
 ) -> None:
     """See what other processes did: `hansa pki revoke`, `hansa director review`."""
     while True:
         await asyncio.sleep(LOOK)
         if serials := frozenset(admission.news()):
-            listener.expel(serials)
+            ways.expel(serials)
             await core.expel(serials, _revoked(authority))
         for event in approval.decided(core.machine):
             await core.handle(event)

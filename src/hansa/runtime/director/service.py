@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -51,11 +52,14 @@ from hansa.runtime.config import DirectorConfig
 from hansa.runtime.director import reports
 from hansa.runtime.director.approval import Approval
 from hansa.runtime.director.core import Core
+from hansa.runtime.director.uploads import Uploads
 from hansa.runtime.files import chunks_of
 from hansa.runtime.points import passes
 
 GREETING = 30.0
 """Seconds that a session may take for its first message."""
+
+_log = logging.getLogger("hansa.director")
 
 
 class DirectorService:
@@ -72,6 +76,7 @@ class DirectorService:
     def __init__(self, core: Core, config: DirectorConfig, authority: Authority | None, approval: Approval) -> None:
         self._core, self._config, self._authority, self._approval = core, config, authority, approval
         self._started = time.time()
+        self._uploads = Uploads(core.machine.runs, core.shelf)
 
     # --- sessions of Envoys
 
@@ -82,6 +87,7 @@ class DirectorService:
         try:
             facts = self._announced(peer, hello)
         except HansaError as problem:
+            _log.warning("envoy %s is not taken: %s", peer.name, problem.line)
             yield wire.encode(Goodbye(str(problem), again=False))
             return
         clients = json.dumps(facts.to_json()["clients"])
@@ -98,11 +104,15 @@ class DirectorService:
             await self._core.part(session)
 
     async def _hear(self, session: Any, frames: AsyncIterator[bytes]) -> None:
-        async for frame in frames:
-            message = wire.decode(frame)
-            if not isinstance(message, Beat | Answer | Result):
-                raise ProtocolError(f"an Envoy does not say {type(message).__name__} in a session")
-            await self._core.hear(session, message)
+        try:
+            async for frame in frames:
+                message = wire.decode(frame)
+                if not isinstance(message, Beat | Answer | Result):
+                    raise ProtocolError(f"an Envoy does not say {type(message).__name__} in a session")
+                await self._core.hear(session, message)
+        except ProtocolError as problem:
+            _log.warning("the session of envoy %s ends: %s", session.peer.name, problem.line)
+            raise
 
     def _announced(self, peer: Peer, hello: Hello) -> ShardFacts:
         """What an Envoy announces of its data, if it goes with the federation.
@@ -181,6 +191,9 @@ class DirectorService:
             blobs=files,
             envoys=manifest.envoys,
             labels=manifest.labels,
+            cores=manifest.cores,
+            memory=manifest.memory,
+            device=manifest.device,
             at_least=manifest.at_least,
             held=await self._approval.holds(manifest, shelf, peer.name),
             at=time.time(),
@@ -288,18 +301,13 @@ class DirectorService:
         """A blob of a submission, or an update."""
         message = _read(peer, head, Upload)
         blob: Blob = message.blob
-        if peer.role is Role.ENVOY:
-            run = self._core.machine.runs.get(message.run)
-            visit = run.visits.get((message.ask, message.client)) if run is not None else None
-            if visit is None or visit.part.envoy != peer.name:
-                raise NotAllowed(
-                    f"nobody waits for this update of {message.client!r}", hint="the Director says what it wants"
-                )
         if blob.size > self._config.max_model:
             raise NotAllowed(
                 f"a file of {blob.size} bytes is more than the {self._config.max_model} that the Director takes",
                 hint="the Director's owner can allow more: max_model in its file",
             )
+        if peer.role is Role.ENVOY:
+            await self._uploads.admit(peer, message)
         here = await self._core.shelf.receive(blob, message.offset, chunks, peer.name)
         passes(f"director: {peer.role}'s blob received")
         return wire.encode(Received((here,)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def hosts(mine: Identity, wanted: tuple[str, ...]) -> list[Finding]:
 
 def private(*paths: Path) -> list[Finding]:
     """Whether nobody else can read these files and folders; those that are not there do not count."""
-    there = [path for path in paths if path.exists()]
+    there = [path for path in paths if os.name == "posix" and path.exists()]  # elsewhere modes say nothing
     open_ = [path for path in there if path.stat().st_mode & _OTHERS]
     if open_:
         hint = "; ".join(f"chmod {'700' if each.is_dir() else '600'} {each}" for each in open_)

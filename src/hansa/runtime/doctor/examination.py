@@ -16,6 +16,7 @@ from hansa.runtime.director.serve import AUTHORITY, IDENTITY
 from hansa.runtime.doctor import certificates, machine, network
 from hansa.runtime.doctor.finding import Finding, caught, good, of_error, problem, warning
 from hansa.runtime.doctor.shard import look
+from hansa.runtime.envoy.collaborators import limits_of
 from hansa.runtime.holder import holder
 from hansa.runtime.remembered import remembered
 
@@ -97,18 +98,19 @@ def _envoy(folder: Path, now: datetime, address: str | None) -> list[Finding]:
     found += certificates.private(config.identity / KEY, config.store)
     with caught("address", found):
         known = remembered(config.identity)
-        if known is not None and known != config.director:
+        if known is not None and config.director and known != config.director:
             what = f"the settings say {config.director}, the invitation said {known}"
             found.append(warning("address", what, f"correct director in {folder / ENVOY} if it is wrong"))
-    if mine is not None:
-        found += network.director(address or config.director, mine)
+    if mine is not None and (director := address or config.director):
+        found += network.director(director, mine)
     with caught("journal", found):
+        if config.listen:
+            found += network.port(config.listen.partition("://")[2], holder(config.store), "Envoy")
         found += machine.journal(config.store, holder(config.store))
     found += machine.room(config.store, config.keep_free)
-    wanted = config.limits
+    found.append(machine.offer(config))
     with caught("limits", found):
-        limits = Limits(memory=wanted.memory, cpu=wanted.threads, network=wanted.network, user=wanted.user or None)
-        found += machine.limits(limits)
+        found += machine.limits(limits_of(config))
     return [*found, _shard(config)]
 
 

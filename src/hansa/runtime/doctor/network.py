@@ -16,15 +16,16 @@ SKEW, WRONG = 300.0, 3600.0
 """Seconds between two clocks from which on it is a warning, and a problem."""
 
 
-def port(address: str, holder: int | None) -> list[Finding]:
-    """Whether a Director can listen at its address.
+def port(address: str, holder: int | None, whose: str = "Director") -> list[Finding]:
+    """Whether a Director, or an Envoy that listens, can do so at its address.
 
     Args:
         address: `host:port`, as its settings say.
-        holder: the process of the running Director, if it runs.
+        holder: its process, if it runs.
+        whose: what it is.
     """
     if holder is not None:
-        return [good("port", f"{address} is used by the Director itself, process {holder}")]
+        return [good("port", f"{address} is used by the {whose} itself, process {holder}")]
     host, number = parse_address(address, listening=True)
     try:
         places = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from hansa.data.shards import ShardFacts
 from hansa.errors import HansaError
 from hansa.runtime.config import EnvoyConfig
 from hansa.runtime.envoy.collaborators import Collaborators
+from hansa.runtime.loop import run
 
 LOG_END = 20_000
 """Characters of the child's log that are kept."""
@@ -39,7 +39,7 @@ def look(config: EnvoyConfig) -> Looked:
         facts: ShardFacts | None = None
         problem: HansaError | None = None
         try:
-            facts = asyncio.run(collaborators.census(scratch))
+            facts = ShardFacts.from_json(run(collaborators.census(scratch)))
         except HansaError as raised:
             problem = raised
             if problem.where.startswith(name):  # the log: it is shown, and will be gone

@@ -10,12 +10,10 @@ import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hansa.data.documents import schema_to_json
-from hansa.data.schema import Schema
-from hansa.data.shards import ShardFacts
 from hansa.errors import ChildDied, DataError, HansaError, NotAllowed, ProtocolError
 from hansa.experiment.environments import inherit, isolated
 from hansa.experiment.manifest import Manifest
@@ -24,12 +22,16 @@ from hansa.protocol.envoy import ATTEMPTS
 from hansa.protocol.messages import Assign, Blob
 from hansa.runtime.children import trace
 from hansa.runtime.children.limits import Limits
+from hansa.runtime.children.pulse import Pulse, computed_by
 from hansa.runtime.children.spawn import Child
 from hansa.runtime.config import Environment, EnvoyConfig
 from hansa.runtime.points import inherited
 from hansa.runtime.printed import MOST
 
-TARGET, CENSUS = "hansa.runtime.collaborator:main", "hansa.runtime.collaborator:census"
+TARGET, CENSUS = "hansa.runtime.collaborator:main", "hansa.runtime.census:census"
+
+COUNTS = 2**63
+"""What a child counts stays below this, or it does not travel."""
 
 _log = logging.getLogger("hansa.envoy.collaborators")
 
@@ -79,15 +81,19 @@ class Collaborators:
         config: the Envoy's.
         folder: the runs' own folders.
         shared: a folder for what outlives a run: environments, and logs.
+
+    Attributes:
+        progress: of the works that told of it, by run, ask and client: steps that are done, and of how many.
     """
 
     def __init__(self, config: EnvoyConfig, folder: Path, shared: Path) -> None:
         self._config, self._folder, self._shared = config, folder, shared
         self._jobs: dict[str, _Job] = {}
-        self.schema: Schema | None = None
+        self.progress: dict[tuple[str, int, str], tuple[int, int]] = {}
+        self._schema: Mapping[str, Any] | None = None
 
-    async def census(self, scratch: Path) -> ShardFacts:
-        """Look at the owner's data, in a child of its own, and say what may be announced.
+    async def census(self, scratch: Path) -> Mapping[str, Any]:
+        """Look at the owner's data, in a child of its own, and say what may be announced: `ShardFacts`, as JSON.
 
         Raises:
             DataError: the data, or the owner's class that reads them, are not as they should be.
@@ -103,8 +109,8 @@ class Collaborators:
                 _log.warning("%s; it is started again", problem.line)
         if "refused" in said:
             raise DataError(**said["refused"])
-        facts = ShardFacts.from_json(said["facts"])
-        self.schema = facts.schema
+        facts: Mapping[str, Any] = said["facts"]
+        self._schema = facts["schema"]
         return facts
 
     async def _looked(self, scratch: Path) -> Mapping[str, Any]:
@@ -175,9 +181,10 @@ class Collaborators:
             }
             answered = False
             try:
-                said = await self._answer(child, message)
+                said = await self._answer(child, message, (asked.run, asked.ask, asked.client))
                 answered = True
             finally:
+                self.progress.pop((asked.run, asked.ask, asked.client), None)
                 if not answered:  # it died, or nobody waits for it any more: it is of no use in the middle of a work
                     job.child = None
                     await child.kill()
@@ -224,8 +231,9 @@ class Collaborators:
                     "folder": str(scratch),
                     "shard": self._shard(),
                     "envoy": self._config.name,
-                    "schema": None if self.schema is None else schema_to_json(self.schema),
+                    "schema": self._schema,
                     "devices": list(self._config.devices),
+                    "threads": self._config.limits.threads,
                     "widen": self._config.leaves.messages,
                     "logs": self._config.leaves.logs,
                 }
@@ -256,12 +264,12 @@ class Collaborators:
             raise NotAllowed(f"the experiment was not loaded within {limit:g} s") from problem
         return said
 
-    async def _answer(self, child: Child, message: dict[str, Any]) -> Mapping[str, Any]:
+    async def _answer(self, child: Child, message: dict[str, Any], visit: tuple[str, int, str]) -> Mapping[str, Any]:
         limit = self._config.limits.time
         try:
             async with asyncio.timeout(limit):
                 await child.send(message)
-                said = await child.receive()
+                said = await self._heard(child, visit)
                 if said is None:
                     ended = await child.ended()
                     raise DiedAtWork(f"the Collaborator {ended.text}", final=False)
@@ -274,6 +282,29 @@ class Collaborators:
                 f"the Collaborator said what cannot be understood: {problem.what}", final=True
             ) from problem
         return said
+
+    async def _heard(self, child: Child, visit: tuple[str, int, str]) -> Mapping[str, Any] | None:
+        """A child's answer, after whatever it says of its progress; None where it has gone.
+
+        Raises:
+            DiedAtWork: it does nothing any more.
+        """
+        stall = self._config.limits.stall
+        pulse = Pulse(stall, partial(computed_by, child.pid))
+        while True:
+            try:
+                async with asyncio.timeout(pulse.look):
+                    said = await child.receive()
+            except TimeoutError:
+                if pulse.stopped():
+                    raise DiedAtWork(f"the work has done nothing for {stall:g} s", final=False) from None
+                continue
+            match said:
+                case {"progress": [int(done), int(of)]} if 0 <= done < COUNTS and 0 <= of < COUNTS:
+                    self.progress[visit] = done, of
+                    pulse.beats()
+                case _:
+                    return said
 
     def _done(self, said: Mapping[str, Any], scratch: Path) -> Done:
         log = str(said.get("printed", ""))[:MOST] if self._config.leaves.logs else ""
@@ -304,8 +335,7 @@ class Collaborators:
         return self._folder / run / f"scratch-{job.births}"
 
     def _limits(self) -> Limits:
-        limits = self._config.limits
-        return Limits(memory=limits.memory, cpu=limits.threads, network=limits.network, user=limits.user or None)
+        return limits_of(self._config)
 
     def _shard(self) -> dict[str, Any]:
         shard = self._config.shard
@@ -318,3 +348,9 @@ class Collaborators:
 
     def _path(self) -> list[Path]:
         return [self._config.shard.folder]
+
+
+def limits_of(config: EnvoyConfig) -> Limits:
+    """What a child may take, as the owner says it."""
+    said = config.limits
+    return Limits(memory=said.memory, cpu=said.threads, network=said.network, user=said.user or None, nice=said.nice)

@@ -12,6 +12,7 @@ import math
 import shutil
 import time
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hansa.protocol import wire
 from hansa.protocol.effects import Abort, Consider, Deliver, Discard, Fetch, Forget, Prepare, Record, Say, Work
 from hansa.protocol.envoy import Died, Envoy, Fetched, Hears, Passes, Prepared, Worked
 from hansa.protocol.facts import Answered
-from hansa.protocol.messages import Answer, Blob, Consent, Result
+from hansa.protocol.messages import Answer, Beat, Blob, Consent, Holding, Result
 from hansa.runtime.envoy.approval import Approval
 from hansa.runtime.envoy.collaborators import Collaborators, DiedAtWork, FailedAtWork
 from hansa.runtime.envoy.transfers import Transfers
@@ -111,7 +112,13 @@ class Core:
         message = effect.message
         if isinstance(message, Answer) and message.consent is not Consent.READY:
             _log.info("run %s: %s%s", message.run, message.consent, f": {message.why}" if message.why else "")
+        if isinstance(message, Beat):
+            message = replace(message, holding=tuple(map(self._as_far_as_it_is, message.holding)))
         self._put(message)
+
+    def _as_far_as_it_is(self, holding: Holding) -> Holding:
+        done, of = self._collaborators.progress.get((holding.run, holding.ask, holding.client), (0, 0))
+        return replace(holding, done=done, of=of)
 
     async def _discard(self, effect: Discard) -> None:
         await self.shelf.discard(effect.blobs)

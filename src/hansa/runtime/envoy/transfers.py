@@ -1,5 +1,7 @@
 """Blobs between an Envoy and its Director: fetched once, resumed after a cut, and tried again until they are there.
 
+No faster than the owner allows, all of them together.
+
 Whoever asks for one waits until it is there or will never be; cuts are not theirs to see.
 """
 
@@ -10,16 +12,21 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from hansa.errors import DiskFull, NotConnected, StoreError
 from hansa.protocol import wire
 from hansa.protocol.messages import Blob, Download, Lacking, Result, Upload
+from hansa.runtime.envoy.bandwidth import Bucket
 from hansa.runtime.files import chunks_of
 from hansa.runtime.shelf import Shelf
 from hansa.transport.port import Connection
 
 PATIENCE = 2.0
 """Seconds between two attempts, while the disk of either side is full."""
+
+PAUSE = 0.1
+"""Seconds from a cut to the next attempt; a connection that is known to be gone is waited for besides."""
 
 _log = logging.getLogger("hansa.envoy.transfers")
 
@@ -31,13 +38,16 @@ class Transfers:
 
     Args:
         shelf: where they lie.
+        up: what is sent passes through it; without a limit unless given.
+        down: what is fetched does.
     """
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, shelf: Shelf, up: Bucket | None = None, down: Bucket | None = None) -> None:
+        self._shelf, self._up, self._down = shelf, up or Bucket(), down or Bucket()
         self._connection: Connection | None = None
         self._there = asyncio.Event()
         self._fetching: dict[str, asyncio.Task[Path]] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def connected(self, connection: Connection | None) -> None:
         """There is another connection, or none."""
@@ -61,9 +71,12 @@ class Transfers:
         return await asyncio.shield(task)
 
     async def deliver(self, told: Result) -> None:
-        """Send an update, unless the Director has it."""
+        """Send an update, unless the Director has it. Equal updates of several clients are sent once."""
+        sha = "" if told.update is None else told.update.sha256
+        turn = self._turns.setdefault(sha, asyncio.Lock())
         try:
-            await self._until_it_works(lambda connection: self._deliver(connection, told))
+            async with turn:
+                await self._until_it_works(lambda connection: self._deliver(connection, told))
         finally:
             if told.update is not None:
                 await self._shelf.discard([told.update.sha256])
@@ -71,7 +84,7 @@ class Transfers:
     async def _fetch(self, connection: Connection, run: str, blob: Blob) -> Path:
         offset = self._shelf.received(blob, run)
         head = wire.encode(Download(blob.sha256, run, offset))
-        await self._shelf.receive(blob, offset, connection.download(head), run)
+        await self._shelf.receive(blob, offset, self._down.paced(connection.download(head)), run)
         path = self._shelf.path(blob.sha256)
         if path is None:
             raise NotConnected("the transfer ended before its end")
@@ -88,7 +101,7 @@ class Transfers:
             received = wire.decode(await connection.call(wire.encode(Lacking((blob,))))).bytes[0]
             if received < blob.size:
                 head = wire.encode(Upload(blob, received, told.run, told.ask, told.client))
-                await connection.upload(head, chunks_of(path, received))
+                await connection.upload(head, self._up.paced(chunks_of(path, received)))
 
     async def _until_it_works(self, attempt: Callable[[Connection], Awaitable[T]]) -> T:
         while True:
@@ -100,7 +113,7 @@ class Transfers:
                 return await attempt(connection)
             except NotConnected as problem:
                 _log.debug("a transfer was cut: %s", problem.line)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(PAUSE)
             except DiskFull as problem:
                 _log.warning("a transfer waits: %s", problem.line)
                 await asyncio.sleep(PATIENCE)

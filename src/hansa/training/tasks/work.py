@@ -170,7 +170,8 @@ class Tasks:
         if not isinstance(examples, ClientDataset):
             return examples
         shuffle = context.key.child("task", label, "shuffle") if task.train else None
-        return Batches(examples, self.batch_size, partial(batch_of, self.model, device=context.device), shuffle)
+        made = partial(batch_of, self.model, device=context.device)
+        return Batches(examples, self.batch_size, made, shuffle, context.progress)
 
     def _metrics(self, done: list[tuple[str, Task, Returned]]) -> Metrics:
         if len(done) == 1:

@@ -114,7 +114,7 @@ class InsideCollaborators:
         over: is called when a run is over.
     """
 
-    schema = None
+    progress: Mapping[tuple[str, int, str], tuple[int, int]] = {}
 
     def __init__(self, config: EnvoyConfig, nodes: Nodes, over: Callable[[], None]) -> None:
         self._config, self._over, self._numbers = config, over, count()
@@ -125,10 +125,10 @@ class InsideCollaborators:
         }
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hansa-client")
 
-    async def census(self, scratch: Path) -> ShardFacts:  # noqa: ARG002 - nobody's data are looked at
+    async def census(self, scratch: Path) -> Mapping[str, Any]:  # noqa: ARG002 - nobody's data are looked at
         """What is announced: nothing is known of the client's data, not even how many they are."""
         name, schema = self._config.name, {"untold": Field((), "uint8")}
-        return ShardFacts(name, "a client of a Flower program", schema, {name: {"train": UNTOLD}})
+        return ShardFacts(name, "a client of a Flower program", schema, {name: {"train": UNTOLD}}).to_json()
 
     async def prepare(self, run: str, manifest: Manifest, contents: Mapping[str, bytes]) -> None:
         """Nothing is needed: no code comes with the run."""

@@ -1,6 +1,6 @@
 """The limits of a process, laid upon itself before any foreign line runs.
 
-For Linux; what the system refuses is reported, not raised.
+Most are Linux's; what a system refuses, or does not know, is reported, not raised.
 
 Memory is limited by RLIMIT_DATA, which counts what a process may write and shares with nobody. RLIMIT_AS would count addresses:
 PyTorch and CUDA reserve tens to thousands of GiB of them that they never touch, so that any useful number is either no limit or
@@ -15,10 +15,8 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import pwd
-import resource
 
-from .warden import LIBC, prctl
+from .system import LIBC, LINUX, prctl, pwd, resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +32,9 @@ _LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446
 _SCOPE_SOCKETS_AND_SIGNALS = 3
 _LANDLOCK_SCOPES_SINCE = 6
 _MOST_DESCRIPTORS = 4096
-_NICER = 5
+_OF_LINUX = frozenset(
+    ("first to go", "cpu", "network", "user", "privileges", "other processes", "memory dumps", "memory")
+)
 
 
 class Refused(Exception):
@@ -63,19 +63,19 @@ def confine(wanted: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
 
     def attempt(name: str, limit: Callable[[], str]) -> None:
         try:
-            held[name] = limit()
+            held[name] = limit() if LINUX or name not in _OF_LINUX else _only_on_linux()
         except (OSError, Refused, ValueError, AttributeError) as error:
             refused[name] = (error.strerror if isinstance(error, OSError) else None) or str(error)
 
     attempt("core", _no_core)
     attempt("descriptors", _descriptors)
-    attempt("priority", _behind_the_parent)
+    attempt("priority", lambda: _behind_the_parent(wanted["nice"]))
     attempt("first to go", _first_to_go)
     if wanted["files"] is not None:
         attempt("files", lambda: _files(wanted["files"]))
     if wanted["cpu"] is not None:
         attempt("cpu", lambda: _cpu(wanted["cpu"]))
-    if not wanted["network"] and os.geteuid() == 0:
+    if not wanted["network"] and LINUX and os.geteuid() == 0:
         attempt("network", lambda: _no_network(with_user=False))
     if wanted["user"] is not None:
         attempt("user", lambda: _other_user(wanted["user"]))
@@ -90,8 +90,15 @@ def confine(wanted: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
     return held, refused
 
 
-def _lower(which: int, value: int) -> int:
+def _only_on_linux() -> str:
+    raise Refused("only Linux does this")
+
+
+def _lower(name: str, value: int) -> int:
     """Set both limits, the soft and the hard one, to `value` or to the hard one that is there, if that is lower."""
+    if resource is None:
+        raise Refused("this system knows no such limit")
+    which = getattr(resource, name)
     hard = resource.getrlimit(which)[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(which, (value, value))
@@ -99,21 +106,23 @@ def _lower(which: int, value: int) -> int:
 
 
 def _no_core() -> str:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _lower("RLIMIT_CORE", 0)
     return "no core files, which would hold data"
 
 
 def _descriptors() -> str:
-    return f"{_lower(resource.RLIMIT_NOFILE, _MOST_DESCRIPTORS)} open files at most"
+    return f"{_lower('RLIMIT_NOFILE', _MOST_DESCRIPTORS)} open files at most"
 
 
 def _files(most: int) -> str:
-    return f"no file larger than {size_text(_lower(resource.RLIMIT_FSIZE, most))}"
+    return f"no file larger than {size_text(_lower('RLIMIT_FSIZE', most))}"
 
 
-def _behind_the_parent() -> str:
-    os.nice(_NICER)
-    return f"yields the processor to its parent (nice +{_NICER})"
+def _behind_the_parent(by: int) -> str:
+    if not hasattr(os, "nice"):
+        raise Refused("the parent sees to that here")
+    os.nice(by)
+    return f"yields the processor to its parent (nice +{by})" if by else "as urgent as its parent"
 
 
 def _first_to_go() -> str:
@@ -131,7 +140,7 @@ def _cpu(threads: int) -> str:
 
 
 def _memory(most: int) -> str:
-    most = _lower(resource.RLIMIT_DATA, most)
+    most = _lower("RLIMIT_DATA", most)
     try:
         mmap.mmap(-1, most + mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except (OSError, MemoryError):
@@ -152,7 +161,7 @@ def _no_network(*, with_user: bool) -> str:
 
 
 def _other_user(name: str) -> str:
-    if os.geteuid() != 0:
+    if pwd is None or os.geteuid() != 0:
         raise Refused("only root can run a child as another user")
     try:
         entry = pwd.getpwnam(name)

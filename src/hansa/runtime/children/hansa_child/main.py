@@ -11,7 +11,8 @@ import os
 import sys
 
 from .confine import confine
-from .warden import die_with, split
+from .system import die_when_closed
+from .warden import ORPHANED, die_with, split
 from .wire import Channel
 
 TYPE_CHECKING = False
@@ -31,19 +32,25 @@ def main(text: str) -> None:
     """Run a child, to its end.
 
     Args:
-        text: JSON of: `parent`, its process id; `channel`, a descriptor; `limits`; `must`, the names of those that must hold;
-            `hansa`, the folder that the package hansa lies in; `folders`, the scratch one first, then those of the
-            experiment; `path`, more entries of sys.path; `target`; `widen`.
+        text: JSON of: `parent`, its process id; `channel`, a descriptor, or null where it is to dial (see `_dialled`);
+            `limits`; `must`, the names of those that must hold; `hansa`, the folder that the package hansa lies in;
+            `folders`, the scratch one first, then those of the experiment; `path`, more entries of sys.path; `target`;
+            `widen`.
     """
     settings: dict[str, Any] = json.loads(text)
-    descriptor: int = settings["channel"]
-    warden = split(settings["parent"], descriptor)
-    os.set_inheritable(descriptor, False)
-    held, refused = confine(settings["limits"])
-    die_with(warden)
+    descriptor: int | None = settings["channel"]
+    if descriptor is None:
+        channel, leash = _dialled()
+        held, refused = confine(settings["limits"])
+        die_when_closed(leash, ORPHANED)
+    else:
+        warden = split(settings["parent"], descriptor)
+        os.set_inheritable(descriptor, False)
+        held, refused = confine(settings["limits"])
+        die_with(warden)
+        channel = Channel(descriptor)
     if not os.access(settings["folders"][0], os.W_OK | os.X_OK):
         refused["scratch"] = "the user that it runs as cannot write in its folder, or not reach it"
-    channel = Channel(descriptor)
     channel.send({RESERVED: "ready", "held": held, "refused": refused})
     if any(name not in held for name in settings["must"]):
         os._exit(NOT_HELD)
@@ -56,6 +63,28 @@ def main(text: str) -> None:
     finally:
         _flush()
         os._exit(status)  # at once: what foreign threads and exit handlers would do is not waited for
+
+
+def _dialled() -> tuple[Channel, int]:
+    """The channel where a descriptor cannot be handed down, and no warden watches; and what closes when the parent is gone.
+
+    Standard input says in one line where the parent listens, on this machine, and a secret word that no other process knows.
+    It stays open for as long as the parent lives.
+    """
+    from socket import create_connection
+
+    said = b""
+    while not said.endswith(b"\n"):
+        if not (letter := os.read(0, 1)):
+            os._exit(ORPHANED)
+        said += letter
+    port, word = said.split()
+    leash, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    end = create_connection(("127.0.0.1", int(port)))
+    end.sendall(word)
+    return Channel.over(end), leash
 
 
 def probe(text: str) -> None:

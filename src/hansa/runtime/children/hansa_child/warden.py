@@ -12,20 +12,14 @@ This file must not know what the worker does.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import resource
 import signal
 
+from .system import prctl, resource
+
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
-LIBC = ctypes.CDLL(None, use_errno=True)
 ORPHANED = 73
-"""Exit status of a child whose parent was gone before it had begun."""
-
-
-def prctl(option: int, argument: int = 0) -> bool:
-    """Whether the kernel agreed."""
-    return bool(LIBC.prctl(option, *(ctypes.c_ulong(each) for each in (argument, 0, 0, 0))) == 0)
+"""Exit status of a child whose parent was gone before it had begun; where there is no warden, also later."""
 
 
 def split(parent: int, channel: int) -> int:
@@ -41,6 +35,7 @@ def split(parent: int, channel: int) -> int:
     prctl(_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, nobody would see the worker end
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGCHLD, signal.SIGTERM})
+    assert resource is not None  # noqa: S101 - Linux has it; for the type checker
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it ends as the worker does, and perhaps by a signal that dumps
     die_with(parent, signal.SIGTERM)
     warden = os.getpid()
@@ -58,8 +53,8 @@ def split(parent: int, channel: int) -> int:
         os._exit(ORPHANED)
 
 
-def die_with(other: int, by: int = signal.SIGKILL) -> None:
-    """Let the kernel send this process a signal when its parent, which must be `other`, ends; exits if it has already.
+def die_with(other: int, by: int = 9) -> None:
+    """Let the kernel send this process a signal (9 is SIGKILL) when its parent, which must be `other`, ends; exits if it has.
 
     To be called after any change of user or of capabilities, because the kernel forgets it then.
     """

@@ -14,7 +14,9 @@ from _thread import allocate_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from collections.abc import Callable
+    from socket import socket
+    from typing import Any, NoReturn, Self
 
 MOST_BYTES = 16 * 2**20
 """Of one message, without its length."""
@@ -121,7 +123,17 @@ class Channel:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._read: Callable[[int], bytes] = lambda count: os.read(descriptor, count)
+        self._write: Callable[[memoryview], int] = lambda data: os.write(descriptor, data)
+        self._close: Callable[[], None] = lambda: os.close(descriptor)
         self._sending, self._receiving = allocate_lock(), allocate_lock()
+
+    @classmethod
+    def over(cls, end: socket) -> Self:
+        """One over a socket: a descriptor is one only on systems where all things are files."""
+        channel = cls(end.fileno())
+        channel._read, channel._write, channel._close = end.recv, end.send, end.close
+        return channel
 
     def send(self, message: dict[str, Any]) -> None:
         """Hand a message over; waits while the parent is not reading.
@@ -140,8 +152,8 @@ class Channel:
         with self._sending:
             try:
                 while rest:
-                    rest = rest[os.write(self._descriptor, rest) :]
-            except (BrokenPipeError, ConnectionResetError) as error:
+                    rest = rest[self._write(rest) :]
+            except ConnectionError as error:
                 raise _errors().NotConnected("the parent process is gone") from error
 
     def receive(self) -> dict[str, Any] | None:
@@ -162,14 +174,14 @@ class Channel:
 
     def close(self) -> None:
         """Let the parent see the end."""
-        os.close(self._descriptor)
+        self._close()
 
     def _exactly(self, count: int) -> bytes | None:
         parts = bytearray()
         while len(parts) < count:
             try:
-                part = os.read(self._descriptor, min(count - len(parts), 2**20))
-            except ConnectionResetError:
+                part = self._read(min(count - len(parts), 2**20))
+            except ConnectionError:
                 return None
             if not part:
                 return None
