@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz bench seeds commands clean
+.PHONY: help demo test lint fuzz bench links seeds commands clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -41,6 +41,9 @@ fuzz: .venv/dev ## the property tests again and again, with other examples each 
 
 bench: .venv/dev ## ratios against hand-written floors, taken in one run
 	$(BIN)/python -m benchmarks $(ARGS)
+
+links: .venv/dev ## a federation over bad links (Linux, root; minutes)
+	$(BIN)/python -m benchmarks.links $(ARGS)
 
 seeds: .venv/dev ## the accuracy bars: every seed of the demo on digits and MNIST (minutes)
 	$(BIN)/python -m benchmarks.seeds $(ARGS)

@@ -7,7 +7,7 @@ import importlib
 import json
 from typing import Any
 
-NAMES = ("imports", "sums", "latency", "transfer", "idle", "memory", "disk")
+NAMES = ("imports", "light", "sums", "latency", "transfer", "idle", "memory", "disk")
 TRAINED = ("emnist-cnn", "mlp-100", "mlp-1000", "cifar10-10", "cifar10-100", "shakespeare")
 SIMULATED = (*TRAINED, "overhead", "broadcast", "scaling", "start", "soak")
 BY_NAME = ("flower",)

@@ -2,13 +2,18 @@
 from . import errors as errors
 from . import plots as plots
 from .algorithms.bagging import Bagging as Bagging
+from .algorithms.compressed import Compressed as Compressed
+from .algorithms.dependable import Dependable as Dependable
 from .algorithms.evaluated import Evaluated as Evaluated
+from .algorithms.fedasync import FedAsync as FedAsync
 from .algorithms.fedavg import FedAvg as FedAvg
 from .algorithms.fedavg import fedadagrad as fedadagrad
 from .algorithms.fedavg import fedadam as fedadam
 from .algorithms.fedavg import fedavgm as fedavgm
 from .algorithms.fedavg import fedyogi as fedyogi
+from .algorithms.fedbuff import FedBuff as FedBuff
 from .algorithms.fedprox import FedProx as FedProx
+from .algorithms.semi_synchronous import semi_synchronous as semi_synchronous
 from .algorithms.standardised import Standardised as Standardised
 from .algorithms.statistics import FederatedStatistics as FederatedStatistics
 from .algorithms.stopping import NoProgress as NoProgress
@@ -32,6 +37,7 @@ from .core.ask import Input as Input
 from .core.ask import Outcome as Outcome
 from .core.ask import Reply as Reply
 from .core.ask import Status as Status
+from .core.comparison import compare as compare
 from .core.history import History as History
 from .core.ids import Numbered as Numbered
 from .core.keys import Key as Key
@@ -76,6 +82,7 @@ from .experiment.notebook.cells import cells_of as cells_of
 from .experiment.notebook.exporting import Exported as Exported
 from .experiment.notebook.exporting import export as export
 from .experiment.notebook.session import export_notebook as export_notebook
+from .experiment.requires import Requires as Requires
 from .experiment.results import load_model as load_model
 from .experiment.results import load_results as load_results
 from .experiment.results import save_results as save_results
@@ -95,15 +102,26 @@ from .models.xgboost import XGBoostModel as XGBoostModel
 from .rules.collect import Collect as Collect
 from .rules.compose import Both as Both
 from .rules.compose import ByPrefix as ByPrefix
+from .rules.discounted import Discounted as Discounted
 from .rules.mean import WeightedMean as WeightedMean
 from .rules.moments import Moments as Moments
+from .rules.staleness import Constant as Constant
+from .rules.staleness import Hinge as Hinge
+from .rules.staleness import Polynomial as Polynomial
 from .rules.trees import JoinedTrees as JoinedTrees
 from .runtime.local import LocalFederation as LocalFederation
+from .simulation.availability import Always as Always
+from .simulation.availability import Diurnal as Diurnal
+from .simulation.availability import Trace as Trace
 from .simulation.choice import Auto as Auto
 from .simulation.choice import Fused as Fused
 from .simulation.choice import Processes as Processes
 from .simulation.choice import Ray as Ray
 from .simulation.choice import Sequential as Sequential
+from .simulation.clock import VirtualClock as VirtualClock
+from .simulation.devices import LogNormal as LogNormal
+from .simulation.devices import Network as Network
+from .simulation.devices import Speeds as Speeds
 from .training.auc import auc as auc
 from .training.boosting import LocalBoosting as LocalBoosting
 from .training.chain import chain as chain
@@ -130,6 +148,13 @@ from .training.standardising import Standardiser as Standardiser
 from .training.steps import ClientSteps as ClientSteps
 from .training.tasks.task import task as task
 from .training.tasks.work import Tasks as Tasks
+from .transforms.half import Half as Half
+from .transforms.quantised import Quantised as Quantised
+from .transforms.rule import Decoded as Decoded
+from .transforms.sparsified import Sparsified as Sparsified
+from .transforms.transform import Chained as Chained
+from .transforms.transform import Transform as Transform
+from .transforms.work import Transformed as Transformed
 
 __all__: list[str]  # noqa: PYI035 - it holds the names imported above, see __init__.py
 __version__: str

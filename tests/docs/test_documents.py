@@ -41,6 +41,8 @@ def test_no_document_has_code_that_is_not_run_below() -> None:
     assert {name(each) for each in DOCUMENTS if blocks(each)} == {
         "README.md",
         "docs/algorithms.md",
+        "docs/asynchrony.md",
+        "docs/bad_links.md",
         "docs/experiments.md",
         "docs/federation.md",
         "docs/frameworks.md",
@@ -66,6 +68,22 @@ def test_scaffold_as_documented_beats_fedavg_on_unlike_owners(monkeypatch: pytes
     names = ran(ROOT / "docs" / "algorithms.md", monkeypatch)
     assert names["scaffold"].final("accuracy") > names["fedavg"].final("accuracy") > 0.8
     assert names["Largest"]().merge({"w": np.array([1.0])}, {"w": np.array([2.0])})["w"] == 2.0
+
+
+def test_asynchrony_as_documented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    histories = ran(ROOT / "docs" / "asynchrony.md", monkeypatch)["histories"]
+    slow, quick = (history.reached("max accuracy", 0.9, "seconds") for history in histories.values())
+    assert quick < slow / 2
+    assert (tmp_path / "time-to-accuracy.svg").stat().st_size > 1000
+
+
+def test_compression_as_documented_sends_a_sixteenth_and_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ran(ROOT / "docs" / "bad_links.md", monkeypatch)
+    plain, small = names["plain"], names["small"]
+    assert sum(entry.up for entry in small.entries) < sum(entry.up for entry in plain.entries) / 14
+    trained = [history.entries[-1].metrics.value("loss") for history in (plain, small)]
+    assert trained[1] < 1.5 * trained[0], "the loss on what is trained on"
 
 
 def test_experiments_as_documented_learn_and_a_failed_run_keeps_a_good_model(

@@ -3,7 +3,8 @@
 All messages are idempotent: a duplicate, a replay or a late one changes nothing. Large things (models, updates, source files)
 are blobs, named by the sha256 of their bytes; messages carry the names.
 
-This file must not know how messages are encoded or carried, or what is done about them.
+docs/protocol.md says the same for other languages, and a test compares. This file must not know how messages are encoded or
+carried, or what is done about them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Asynchrony: how soon a model is good where clients differ in speed. `python -m benchmarks.asynchrony`."""
