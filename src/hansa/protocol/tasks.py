@@ -115,18 +115,13 @@ def answers(state: EnvoyState, task: Task, answered: Answered) -> Task:
 
 
 def delivers(state: EnvoyState, task: Task, _again: Assign | None = None) -> Task:
-    """Send the answer. Who asks again has not got it."""
+    """Send the answer. Who asks again has not got it: with a new session too, when it hears in a Beat what is held here."""
     run, ask, client = task.assign.run, task.assign.ask, task.assign.client
     answer = state.kept[run, client].pending[str(ask)]
     state.do(
         Deliver(Result(run, ask, client, answer.update, answer.weight, answer.metrics, answer.failure, answer.log))
     )
     return task
-
-
-def delivers_if_offered(state: EnvoyState, task: Task, _welcome: Welcome) -> Task:
-    """With a new session, for the answer may be lost; of a run that was not offered since the start, when it is asked again."""
-    return task if state.stands(task.assign.run) is None else delivers(state, task)
 
 
 # --- it is over
@@ -158,7 +153,7 @@ _HANDLERS: dict[TaskPhase | None, dict[type, Handler]] = {
     TaskPhase.FETCHING: {**_ENDS, Welcome: fetches, Fetched: fetched},
     TaskPhase.FETCHED: {**_ENDS, Prepared: works_if_ready},
     TaskPhase.WORKING: {**_ENDS, Worked: worked, Died: died},
-    TaskPhase.ANSWERED: {**_ENDS, Welcome: delivers_if_offered, Assign: delivers},
+    TaskPhase.ANSWERED: {**_ENDS, Assign: delivers},
 }
 TABLE: Mapping[tuple[TaskPhase | None, type], Handler] = {
     (phase, event): handler for phase, handlers in _HANDLERS.items() for event, handler in handlers.items()
