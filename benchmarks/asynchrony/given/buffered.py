@@ -1,6 +1,6 @@
 """Asynchronous: a step for five updates, with all ten at work."""
 
-from pacing import enough, evaluation, model, server, training
+from pacing import enough, evaluation, model, server, training  # type: ignore[import-not-found]  # beside it, where it runs
 
 import hansa
 from hansa.algorithms.fedbuff import FedBuff

@@ -1,6 +1,6 @@
 """Synchronous: a round waits for all ten."""
 
-from pacing import enough, evaluation, model, server, training
+from pacing import enough, evaluation, model, server, training  # type: ignore[import-not-found]  # beside it, where it runs
 
 import hansa
 
