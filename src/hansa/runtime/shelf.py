@@ -49,6 +49,7 @@ class Shelf:
         self._held: Counter[str] = Counter()
         self._until: dict[tuple[str, str], float] = {}
         self._receiving: dict[tuple[str, str], Receiver] = {}
+        self._deleting = asyncio.Lock()  # who finds a blob here, and who drops it, must not do so at once
         self.full = ""
 
     def path(self, sha: str) -> Path | None:
@@ -69,8 +70,14 @@ class Shelf:
         return (blob.sha256, whose) in self._until or (blob.sha256, ANYBODY) in self._until
 
     def keep(self, sha: str, whose: str) -> None:
-        """Let it stay for a while, for somebody's sake."""
+        """Let it stay for a while, for somebody's sake. Who asks whether it is here, too, calls `kept`."""
         self._until[sha, whose] = self._clock() + WHILE
+
+    async def kept(self, sha: str, whose: str) -> Path | None:
+        """Let it stay for a while, and where it is here, its file."""
+        async with self._deleting:
+            self.keep(sha, whose)
+            return self.path(sha)
 
     @contextmanager
     def holding(self, shas: Iterable[str]) -> Iterator[None]:
@@ -87,12 +94,13 @@ class Shelf:
         """Take a file that a child has written, or bytes. It stays for a while, for somebody's sake."""
         while True:
             try:
-                taken = await asyncio.to_thread(self._blobs.put, content)
+                async with self._deleting:
+                    taken = await asyncio.to_thread(self._blobs.put, content)
+                    self.keep(taken.sha, whose)
             except DiskFull as problem:
                 await self._wait(problem)
             else:
                 self.full = ""
-                self.keep(taken.sha, whose)
                 return Blob(taken.sha, taken.size)
 
     async def receive(self, blob: Blob, offset: int, chunks: AsyncIterator[bytes], whose: str) -> int:
@@ -107,14 +115,11 @@ class Shelf:
             DiskFull: there is no room; what came stays, to be resumed.
             Damaged: the content is not what its name says.
         """
-        if not self._is(blob, whose):
-            if self.path(blob.sha256) is not None:
-                with self.holding([blob.sha256]):
-                    await _prove(blob, chunks)
-                    self.keep(blob.sha256, whose)
+        with self.holding([blob.sha256]):
+            if await self._is_anothers(blob, whose):
+                await _prove(blob, chunks)
+                self.keep(blob.sha256, whose)
                 return blob.size
-            await asyncio.to_thread(self._blobs.delete, [blob.sha256])  # another's beginning: it may be wrong
-        self.keep(blob.sha256, whose)
         try:
             here = await self._received(blob, offset, chunks, (blob.sha256, whose))
         except DiskFull as problem:
@@ -122,6 +127,16 @@ class Shelf:
             raise
         self.full = ""
         return here
+
+    async def _is_anothers(self, blob: Blob, whose: str) -> bool:
+        """Whether it is here, whole, and only others have shown that it is theirs; otherwise it is this one's from now on."""
+        async with self._deleting:
+            if not self._is(blob, whose):
+                if self.path(blob.sha256) is not None:
+                    return True
+                await asyncio.to_thread(self._blobs.delete, [blob.sha256])  # another's beginning: it may be wrong
+            self.keep(blob.sha256, whose)
+            return False
 
     async def _received(self, blob: Blob, offset: int, chunks: AsyncIterator[bytes], which: tuple[str, str]) -> int:
         if (older := self._receiving.pop(which, None)) is not None:
@@ -160,10 +175,11 @@ class Shelf:
 
     async def discard(self, shas: Iterable[str]) -> None:
         """Drop those of these that nobody needs."""
-        staying = {*self._needed(), *self._held, *(sha for sha, _ in self._until)}
-        gone = [sha for sha in shas if sha not in staying]
-        if gone:
-            await asyncio.to_thread(self._blobs.delete, gone)
+        async with self._deleting:
+            staying = {*self._needed(), *self._held, *(sha for sha, _ in self._until)}
+            gone = [sha for sha in shas if sha not in staying]
+            if gone:
+                await asyncio.to_thread(self._blobs.delete, gone)
 
     async def release(self, sha: str, whose: str) -> None:
         """A blob that was kept for somebody's sake was used, or will not be: it stays only if others need it."""

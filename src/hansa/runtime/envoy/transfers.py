@@ -59,8 +59,7 @@ class Transfers:
 
     async def fetched(self, run: str, blob: Blob) -> Path:
         """The file of a blob, fetched if it is not here. Those who want the same one wait for the same transfer."""
-        self._shelf.keep(blob.sha256, run)
-        if (path := self._shelf.path(blob.sha256)) is not None:
+        if (path := await self._shelf.kept(blob.sha256, run)) is not None:
             return path
         task = self._fetching.get(blob.sha256)
         if task is None:
