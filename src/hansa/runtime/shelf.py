@@ -186,10 +186,15 @@ class Shelf:
         self._until.pop((sha, whose), None)
         await self.discard([sha])
 
-    async def resume(self) -> None:
-        """After a start: drop what nobody needs, but for the beginnings of blobs, which anybody may go on with for a while."""
+    async def resume(self, *, one_sender: bool) -> None:
+        """After a start: drop what nobody needs.
+
+        Args:
+            one_sender: all that came is from the same sender, so that the beginnings of blobs stay for a while, to be gone on
+                with. Where there are several, nobody knows any more whose they are, and one could spoil another's.
+        """
         for blob in await asyncio.to_thread(lambda: list(self._blobs.all())):
-            if isinstance(blob, port.Partial):
+            if one_sender and isinstance(blob, port.Partial):
                 self.keep(blob.sha, ANYBODY)
         await self.tidy()
 

@@ -81,7 +81,11 @@ def test_envoys_say_what_they_offer(local: LocalFederation) -> None:
 
 def test_the_status_shows_it(local: LocalFederation) -> None:
     identity = str(local.folder / "user")
-    said = CliRunner().invoke(app, ["status", "--director", local.address, "--identity", identity]).output
+    said = (
+        CliRunner()
+        .invoke(app, ["status", "--director", local.address, "--identity", identity], env={"COLUMNS": "200"})
+        .output
+    )
     assert "cpu, 1 core, 512.0 MiB" in said
 
 

@@ -88,7 +88,7 @@ class Core:
 
     async def start(self) -> None:
         """Go on with whatever was running when the Director last stopped."""
-        await self.shelf.resume()
+        await self.shelf.resume(one_sender=False)
         await self.handle(Begins())
 
     async def handle(self, event: Any) -> None:
