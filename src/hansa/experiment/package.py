@@ -112,13 +112,10 @@ def pack(
     troubles = sources.troubles + installed.troubles(sources.outside, requirements)
     if troubles:
         raise explained(troubles, "imports would fail at an owner")
-    contents = {hashlib.sha256(content).hexdigest(): content for content in sources.files.values()}
-    files = [
-        SourceFile(path, hashlib.sha256(content).hexdigest(), len(content)) for path, content in sources.files.items()
-    ]
+    named = {path: (hashlib.sha256(content).hexdigest(), content) for path, content in sources.files.items()}
     manifest = Manifest(
         name=name or entry.stem,
-        files=tuple(files),
+        files=tuple(SourceFile(path, sha, len(content)) for path, (sha, content) in named.items()),
         initial=initial if isinstance(initial, InitialModel) else InitialModel(*initial),
         entry=entry.name,
         requirements=requirements,
@@ -132,7 +129,7 @@ def pack(
         seed=seed,
         rounds=rounds,
     )
-    return Package(manifest, contents)
+    return Package(manifest, dict(named.values()))
 
 
 def included(folder: Path, patterns: Iterable[str]) -> list[Path]:
