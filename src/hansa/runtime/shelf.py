@@ -27,7 +27,7 @@ WHILE = 3600.0
 """Seconds that a blob stays although nobody needs it yet: long enough for the message that names it."""
 
 ANYBODY = ""
-"""Whose a blob is that everybody may go on with."""
+"""Whose the beginning of a blob is that whoever sends it first goes on with."""
 
 _log = logging.getLogger("hansa.shelf")
 
@@ -115,6 +115,8 @@ class Shelf:
             DiskFull: there is no room; what came stays, to be resumed.
             Damaged: the content is not what its name says.
         """
+        if adopted := self._until.pop((blob.sha256, ANYBODY), None) is not None:
+            self.keep(blob.sha256, whose)
         with self.holding([blob.sha256]):
             if await self._is_anothers(blob, whose):
                 await _prove(blob, chunks)
@@ -125,6 +127,11 @@ class Shelf:
         except DiskFull as problem:
             self.full = problem.line
             raise
+        except Damaged as problem:
+            if not adopted:
+                raise
+            what = f"the beginning of {blob.sha256} that was here was another's, and wrong"
+            raise NotConnected(what, hint="send it anew") from problem
         self.full = ""
         return here
 
@@ -158,9 +165,11 @@ class Shelf:
         else:
             return receiver.offset
         finally:
-            if self._receiving.get(which) is receiver:
-                del self._receiving[which]
-            await asyncio.to_thread(receiver.close)
+            try:  # until it is closed it is known here: who sends anew meanwhile waits for that, and builds on what came
+                await asyncio.to_thread(receiver.close)
+            finally:
+                if self._receiving.get(which) is receiver:
+                    del self._receiving[which]
 
     async def _opened(self, blob: Blob) -> Receiver:
         """A receiver. Where its caller is cancelled meanwhile, nobody holds on to what is here."""
@@ -186,15 +195,14 @@ class Shelf:
         self._until.pop((sha, whose), None)
         await self.discard([sha])
 
-    async def resume(self, *, one_sender: bool) -> None:
-        """After a start: drop what nobody needs.
+    async def resume(self) -> None:
+        """After a start: drop what nobody needs, but for the beginnings of blobs.
 
-        Args:
-            one_sender: all that came is from the same sender, so that the beginnings of blobs stay for a while, to be gone on
-                with. Where there are several, nobody knows any more whose they are, and one could spoil another's.
+        Nobody knows any more whose those are: who sends the same thing first goes on with one, and where it was another's, and
+        wrong, sends it anew.
         """
         for blob in await asyncio.to_thread(lambda: list(self._blobs.all())):
-            if one_sender and isinstance(blob, port.Partial):
+            if isinstance(blob, port.Partial):
                 self.keep(blob.sha, ANYBODY)
         await self.tidy()
 

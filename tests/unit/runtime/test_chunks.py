@@ -107,6 +107,73 @@ def test_another_ones_wrong_beginning_spoils_nothing(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
+def test_after_a_start_a_beginning_is_gone_on_with_and_a_wrong_one_costs_no_more_than_to_send_it_anew(
+    tmp_path: Path,
+) -> None:
+    content = b"0123456789"
+    blob = Blob(hashlib.sha256(content).hexdigest(), len(content))
+
+    def shelf() -> Shelf:
+        return Shelf(FileBlobs(tmp_path, keep_free=0), set, lambda: 0.0)
+
+    async def begin(first: bytes, whose: str) -> Shelf:
+        assert await shelf().receive(blob, 0, streamed([first]), whose) == len(first)
+        again = shelf()
+        await again.resume()
+        assert again.received(blob, "alice") == len(first)
+        return again
+
+    async def right() -> None:
+        again = await begin(content[:4], "alice")
+        assert await again.receive(blob, 4, streamed([content[4:]]), "alice") == len(content)
+        assert again.has(blob, "alice")
+        assert not again.has(blob, "mallory")
+        await again.release(blob.sha256, "alice")
+
+    async def wrong() -> None:
+        again = await begin(b"wrong", "mallory")
+        with pytest.raises(NotConnected, match="was another's, and wrong"):
+            await again.receive(blob, 5, streamed([content[5:]]), "alice")
+        assert again.received(blob, "alice") == 0
+        assert await again.receive(blob, 0, streamed([content]), "alice") == len(content)
+
+    asyncio.run(right())
+    asyncio.run(wrong())
+
+
+def test_who_sends_anew_while_the_old_transfer_is_put_away_builds_on_what_came(tmp_path: Path) -> None:
+    content = b"0123456789"
+    blob = Blob(hashlib.sha256(content).hexdigest(), len(content))
+    closing, close = threading.Event(), threading.Event()
+
+    class Slow(FileBlobs):
+        def receive(self, sha: str, size: int) -> Receiver:
+            receiver = super().receive(sha, size)
+            put_away = receiver.close
+
+            def slowly() -> None:
+                closing.set()
+                assert close.wait(10)
+                put_away()
+
+            receiver.close = slowly  # type: ignore[method-assign]  # as a disk that takes its time
+            return receiver
+
+    shelf = Shelf(Slow(tmp_path, keep_free=0), set, lambda: 0.0)
+
+    async def work() -> None:
+        old = asyncio.create_task(shelf.receive(blob, 0, streamed([content[:4]], broken=True), "alice"))
+        await asyncio.to_thread(closing.wait, 10)
+        new = asyncio.create_task(shelf.receive(blob, 4, streamed([content[4:]]), "alice"))
+        await asyncio.wait([new], timeout=0.05)  # as far as it gets
+        close.set()
+        assert await new == len(content)
+        with pytest.raises(NotConnected):
+            await old
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
 def test_a_break_costs_no_more_than_a_part_of_what_was_sent_or_half_a_second_of_the_link() -> None:
     for rate in (1e3, 125e3, 1e6, 1e8, 1e10):
         sent, seconds, sizes = 0, 0.0, list[int]()

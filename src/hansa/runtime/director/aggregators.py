@@ -133,7 +133,7 @@ class Aggregators:
         self.full.pop(run, None)
         if living is not None:
             await living.child.kill()
-        if task is not None and task is not asyncio.current_task():
+        if task is not None:
             task.cancel()
 
     async def stop_all(self) -> None:

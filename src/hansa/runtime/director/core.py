@@ -16,13 +16,14 @@ from typing import Any
 
 from hansa.protocol import wire
 from hansa.protocol.director import Begins, Concerns, Director, Expels, Greets, HangsUp, Passes, Says
-from hansa.protocol.effects import Changed, Discard, Forget, Record, Send, StartChild, StopChild, TellChild
+from hansa.protocol.effects import Changed, Discard, Forget, Send, StartChild, StopChild, TellChild
 from hansa.protocol.events import Event
 from hansa.protocol.messages import Beat, Blob, Goodbye, Hello, Result
 from hansa.protocol.peer import Peer
 from hansa.protocol.visiting import assign
 from hansa.runtime.director import reports
 from hansa.runtime.director.aggregators import LOG, Aggregators
+from hansa.runtime.handling import Handling
 from hansa.runtime.ledger import Ledger
 from hansa.runtime.points import passes
 from hansa.runtime.shelf import Shelf
@@ -73,6 +74,7 @@ class Core:
         sessions: the present ones, by Envoy.
         progress: how far works are, steps done and of how many, as Envoys last told, by Envoy; then by run, ask and client.
         stopping: is set when somebody wants the Director to stop.
+        handle, failed: see `Handling`.
     """
 
     def __init__(self, machine: Director, ledger: Ledger, shelf: Shelf, aggregators: Aggregators, folder: Path) -> None:
@@ -80,7 +82,8 @@ class Core:
         self.sessions: dict[str, Session] = {}
         self.progress: dict[str, dict[tuple[str, int, str], tuple[int, int]]] = {}
         self._aggregators, self._numbers = aggregators, itertools.count(1)
-        self._one_at_a_time, self._woken = asyncio.Lock(), asyncio.Event()
+        self._handling = Handling("director", machine, ledger, self._do, self._recorded)
+        self.handle, self.failed = self._handling.handle, self._handling.failed
         self._changes: dict[str, asyncio.Event] = {}
         self._entries: dict[str, list[str]] = {}
         self.stopping = asyncio.Event()
@@ -88,44 +91,24 @@ class Core:
 
     async def start(self) -> None:
         """Go on with whatever was running when the Director last stopped."""
-        await self.shelf.resume(one_sender=False)
+        await self.shelf.resume()
         await self.handle(Begins())
 
-    async def handle(self, event: Any) -> None:
-        """Let an event happen; when this returns, all that follows from it is done."""
-        async with self._one_at_a_time:
-            effects = self.machine.handle(event, time.time())
-            for records, group in itertools.groupby(effects, lambda effect: isinstance(effect, Record)):
-                if records:
-                    facts = [effect.fact for effect in group]
-                    for fact in facts:
-                        passes(f"director: {type(fact).__name__} not recorded")
-                    await self._record(facts)
-                    for fact in facts:
-                        passes(f"director: {type(fact).__name__} recorded")
-                else:
-                    for effect in group:
-                        await self._EFFECTS[type(effect)](self, effect)
-        self._woken.set()
-
-    async def _record(self, facts: list[Any]) -> None:
-        for fact in facts:
-            passes(f"director: {type(fact).__name__} not recorded")
-        await self.ledger.record(facts)
-        for fact in facts:
-            passes(f"director: {type(fact).__name__} recorded")
-            if fact.run in self._entries:
-                self._entries[fact.run] += reports.entries([fact])
+    def _recorded(self, fact: Any) -> None:
+        if fact.run in self._entries:
+            self._entries[fact.run] += reports.entries([fact])
 
     async def entries(self, run: str) -> list[str]:
         """The entries of a run's History so far, as JSON texts."""
         if run not in self._entries:
             before = self.machine.runs[run].submission.resumes
             resumed = await self.entries(before) if before in self.machine.runs else []
-            async with self._one_at_a_time:
-                facts = await asyncio.to_thread(self.ledger.facts, run)
-                self._entries[run] = resumed + reports.entries(facts)
+            await self._handling.turns.take(lambda: self._read_entries(run, resumed))
         return list(self._entries[run])
+
+    async def _read_entries(self, run: str, resumed: list[str]) -> None:
+        facts = await asyncio.to_thread(self.ledger.facts, run)
+        self._entries[run] = resumed + reports.entries(facts)
 
     async def printed(self, run: str, client: str) -> str:
         """What was printed at the owners who let that leave, and by the Aggregator; of one client, where one is named."""
@@ -135,6 +118,11 @@ class Core:
         if not client and log.exists():
             text += await asyncio.to_thread(reports.last_lines, log)
         return text
+
+    async def stop(self) -> None:
+        """Handle nothing more: what was recorded goes on when the Director is started again."""
+        await self._handling.turns.close()
+        await self._aggregators.stop_all()
 
     async def concern(self, run: str, event: Event, blobs: tuple[Blob, ...] = ()) -> None:
         """Let an event of one run happen, which names these blobs: from now on only the run says how long they stay."""
@@ -151,11 +139,11 @@ class Core:
         """Let time pass: deadlines, Envoys that fall silent, and now and then a look for litter. Until it is cancelled."""
         tidy, patrol = time.monotonic() + TIDY, time.monotonic() + self.machine.beat
         while True:
-            self._woken.clear()
+            self._handling.woken.clear()
             wait = min(self.machine.wake - time.time(), min(tidy, patrol) - time.monotonic())
             try:
                 async with asyncio.timeout(wait):  # wait_for of Python 3.11 loses cancellations
-                    await self._woken.wait()
+                    await self._handling.woken.wait()
             except TimeoutError:
                 await self.handle(Passes())
             if time.monotonic() >= patrol:
@@ -193,16 +181,24 @@ class Core:
             told = {(each.run, each.ask, each.client): (each.done, each.of) for each in message.holding if each.done}
             self.progress[name] = told
         update: Blob | None = message.update if isinstance(message, Result) else None
-        if update is not None and not self.shelf.has(update, name):
-            run = self.machine.runs.get(message.run)
-            visit = run.visits.get((message.ask, message.client)) if run is not None else None
-            if run is not None and visit is not None and visit.came is None:
-                if visit.part.envoy == name:
-                    session.send(assign(run, visit))
+        if update is None:
+            await self.handle(Says(name, session.number, message))
+            return
+        with self.shelf.holding([update.sha256]):
+            if not self.shelf.has(update, name) and self._asks_again(session, message):
                 return
-        await self.handle(Says(name, session.number, message))
-        if update is not None:
-            await self.shelf.release(update.sha256, name)
+            await self.handle(Says(name, session.number, message))
+        await self.shelf.release(update.sha256, name)
+
+    def _asks_again(self, session: Session, result: Result) -> bool:
+        """Whether a result without its update is still wanted. If so, who owes it is asked again."""
+        run = self.machine.runs.get(result.run)
+        visit = run.visits.get((result.ask, result.client)) if run is not None else None
+        if run is None or visit is None or visit.came is not None:
+            return False
+        if visit.part.envoy == session.peer.name:
+            session.send(assign(run, visit))
+        return True
 
     async def part(self, session: Session) -> None:
         """A session is over."""
@@ -230,6 +226,9 @@ class Core:
         await self._changes.setdefault(run, asyncio.Event()).wait()
 
     # --- effects
+
+    async def _do(self, effect: Any) -> None:
+        await self._EFFECTS[type(effect)](self, effect)
 
     async def _send(self, effect: Send) -> None:
         passes(f"director: {type(effect.message).__name__} not sent")

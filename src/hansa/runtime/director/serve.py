@@ -104,13 +104,14 @@ async def serve(
             for address in addresses:
                 _log.info("listening on %s", address)
             ready(addresses[0] if addresses else "")
-            await _first(*tasks, core.stopping.wait(), stop.wait() if stop is not None else asyncio.Event().wait())
+            stopped = stop.wait() if stop is not None else asyncio.Event().wait()
+            await _first(*tasks, core.failed, core.stopping.wait(), stopped)
         finally:
             _log.info("stopping")
             for task in tasks:
                 task.cancel()
             await ways.stop(GRACE)
-            await aggregators.stop_all()
+            await core.stop()
 
 
 class _Admission:

@@ -6,7 +6,6 @@ What takes long (fetching, working, sending an update) is begun, and is an event
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import math
 import shutil
@@ -18,13 +17,14 @@ from typing import Any
 
 from hansa.errors import HansaError, StoreError
 from hansa.protocol import wire
-from hansa.protocol.effects import Abort, Consider, Deliver, Discard, Fetch, Forget, Prepare, Record, Say, Work
+from hansa.protocol.effects import Abort, Consider, Deliver, Discard, Fetch, Forget, Prepare, Say, Work
 from hansa.protocol.envoy import Died, Envoy, Fetched, Hears, Passes, Prepared, Worked
 from hansa.protocol.facts import Answered
 from hansa.protocol.messages import Answer, Beat, Blob, Consent, Holding, Result
 from hansa.runtime.envoy.approval import Approval
 from hansa.runtime.envoy.collaborators import Collaborators, DiedAtWork, FailedAtWork
 from hansa.runtime.envoy.transfers import Transfers
+from hansa.runtime.handling import Handling
 from hansa.runtime.ledger import Ledger
 from hansa.runtime.points import passes
 from hansa.runtime.shelf import Shelf
@@ -63,39 +63,26 @@ class Core:
         self.outgoing: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
         self.approval = approval
         self._collaborators, self._transfers = collaborators, transfers
-        self._one_at_a_time, self._woken = asyncio.Lock(), asyncio.Event()
+        self._handling = Handling("envoy", machine, ledger, self._do)
+        self.failed = self._handling.failed
         self._tasks: dict[tuple[object, ...], asyncio.Task[None]] = {}
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def handle(self, event: Any) -> None:
-        """Let an event happen; when this returns, all that follows from it is done or begun."""
+        """Let an event happen; when this returns, all that follows from it is done or begun, even if its caller has gone."""
         if isinstance(event, Hears):
             passes(f"envoy: {type(event.message).__name__} heard")
-        async with self._one_at_a_time:
-            effects = self.machine.handle(event, time.time())
-            for records, group in itertools.groupby(effects, lambda effect: isinstance(effect, Record)):
-                if records:
-                    facts = [effect.fact for effect in group]
-                    for fact in facts:
-                        passes(f"envoy: {type(fact).__name__} not recorded")
-                    await self.ledger.record(facts)
-                    for fact in facts:
-                        passes(f"envoy: {type(fact).__name__} recorded")
-                else:
-                    for effect in group:
-                        await self._EFFECTS[type(effect)](self, effect)
-        self._woken.set()
+        await self._handling.handle(event)
 
     async def keep_time(self) -> None:
         """Let time pass: signs of life. Runs until it is cancelled."""
         while True:
-            self._woken.clear()
+            self._handling.woken.clear()
             wait = self.machine.wake - time.time()
             try:
                 async with asyncio.timeout(
                     None if wait == math.inf else wait
                 ):  # wait_for of Python 3.11 loses cancellations
-                    await self._woken.wait()
+                    await self._handling.woken.wait()
             except TimeoutError:
                 await self.handle(Passes())
 
@@ -104,9 +91,13 @@ class Core:
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._handling.turns.close()
         await self._collaborators.stop_all()
 
     # --- what is done at once
+
+    async def _do(self, effect: Any) -> None:
+        await self._EFFECTS[type(effect)](self, effect)
 
     async def _say(self, effect: Say) -> None:
         message = effect.message
@@ -229,8 +220,8 @@ class Core:
                 return
             if isinstance(problem, HansaError):
                 _log.warning("%s: %s", done.get_name(), problem.line)
-            elif not self.failed.done():
-                self.failed.set_exception(problem)
+            else:
+                self._handling.fail(problem)
 
         task.add_done_callback(ended)
 

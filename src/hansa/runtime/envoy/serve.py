@@ -85,7 +85,7 @@ async def serve(
         approval = Approval(config, config.store / "desk", None if identity is None else identity.ca)
         transfers = Transfers(shelf, Bucket(config.bandwidth.up), Bucket(config.bandwidth.down))
         core = Core(machine, ledger, shelf, collaborators, approval, transfers, config.store / "runs")
-        await shelf.resume(one_sender=True)
+        await shelf.resume()
         sessions = Sessions(config, core, transfers, facts)
         meeting = _meeting(config, identity, sessions, ready)
         work = [core.keep_time(), _look(core), meeting, stop.wait(), core.failed]

@@ -18,6 +18,7 @@ from hansa.runtime.envoy.core import Core
 from hansa.runtime.envoy.offer import offered
 from hansa.runtime.envoy.transfers import Transfers
 from hansa.runtime.points import passes
+from hansa.transport.frames import closing
 from hansa.transport.port import Connection
 
 SKEW = 300.0
@@ -54,8 +55,10 @@ class Sessions:
         while not self._core.outgoing.empty():  # what an earlier session did not take; the Director is told anew
             self._core.outgoing.get_nowait()
         try:
-            async for frame in connection.session(self._frames()):
-                await self._hear(wire.decode(frame), connection, welcomed)
+            frames = connection.session(self._frames())
+            async with closing(frames):  # else it would go on taking what is to be sent in the next
+                async for frame in frames:
+                    await self._hear(wire.decode(frame), connection, welcomed)
         finally:
             self._transfers.connected(None)
             await self._core.handle(Cut())
