@@ -103,12 +103,13 @@ class Envoy:
 
     # --- the tables
 
-    def _job(self, event: Offer | Decided, _now: float) -> None:
-        jobs.step(self._state, event.run, event)
+    def _offer(self, offer: Offer, _now: float) -> None:
+        jobs.step(self._state, offer.run, offer)
 
-    def _prepared(self, event: Prepared, _now: float) -> None:
+    def _job(self, event: Decided | Prepared, _now: float) -> None:
         jobs.step(self._state, event.run, event)
-        self._to_tasks(event, self._tasks_of(event.run))
+        refused = self._state.stands(event.run) is JobPhase.REFUSED
+        self._to_tasks(Over(event.run, "refused") if refused else event, self._tasks_of(event.run))
 
     def _over(self, over: Over, _now: float) -> None:
         self._to_tasks(over, self._tasks_of(over.run))
@@ -134,7 +135,7 @@ class Envoy:
     def _tasks_of(self, run: str) -> list[tuple[str, str]]:
         return [key for key in self.tasks if key[0] == run]
 
-    def _to_tasks(self, event: Welcome | Prepared | Over, keys: Iterable[tuple[str, str]]) -> None:
+    def _to_tasks(self, event: Welcome | Decided | Prepared | Over, keys: Iterable[tuple[str, str]]) -> None:
         for run, client in list(keys):
             tasks.step(self._state, run, self.tasks[run, client].assign.ask, client, event)
 
@@ -142,9 +143,9 @@ class Envoy:
         Welcome: _welcome,
         Cut: _cut,
         Passes: _passes,
-        Offer: _job,
+        Offer: _offer,
         Decided: _job,
-        Prepared: _prepared,
+        Prepared: _job,
         Over: _over,
         Assign: _assign,
         Settled: _task,

@@ -48,9 +48,8 @@ def goes(turn: Turn, event: Leaves) -> None:
 
 
 def comes(turn: Turn, event: Arrives) -> None:
-    """An Envoy is there: it is offered the run. What it was asked before, it is asked again when it says what it has."""
+    """An Envoy is there. What it is to be offered, or asked again, follows when it says what it has: that alone tells."""
     turn.member(event.envoy, present=True, missing=False)
-    turn.do(Send(event.envoy, offer(turn.run)))
     tell_who_may_be_asked(turn)
 
 

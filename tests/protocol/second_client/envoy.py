@@ -128,11 +128,7 @@ class Envoy:
 
     def _welcome(self, fields: dict[str, Any]) -> None:
         self._every, self._bound = fields["beat"], FIRST
-        self._beat()
-        for (run, _), pending in list(self._memory.pending.items()):
-            if run in self._knows.answers:
-                for result in list(pending.values()):
-                    self._deliver(result)
+        self._beat()  # what is answered and has not arrived is asked for again
 
     def _goodbye(self, fields: dict[str, Any]) -> None:
         if not fields["again"]:

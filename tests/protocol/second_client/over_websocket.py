@@ -197,7 +197,7 @@ def dialled(address: str, tls: ssl.SSLContext | None, name: str) -> WebSocketLin
             dialling = connect(address, ssl=tls, subprotocols=[CALLS], additional_headers=header, proxy=None, **OPTIONS)
             socket = stack.enter_context(dialling)
             stack.pop_all()  # it is the link's to close
-    except (OSError, InvalidHandshake, EOFError) as problem:
+    except (OSError, InvalidHandshake, EOFError, ConnectionClosed) as problem:
         raise Gone(f"cannot connect: {problem}") from None
     return WebSocketLink(socket)
 

@@ -41,7 +41,7 @@ class Slow(MemoryJournal):
 
 
 class Broken(MemoryJournal):
-    def append(self, _records: Sequence[Written], **_options: Any) -> None:
+    def append(self, records: Sequence[Written], **options: Any) -> None:  # noqa: ARG002 - the port's names
         raise StoreError("the disk is broken")
 
 

@@ -198,7 +198,7 @@ def _settles_in_memory_only(patch: Patch) -> None:
 
 def _works_unprepared(patch: Patch) -> None:
     patch.setitem(
-        tasks.TABLE, (envoy.TaskPhase.FETCHED, envoy.Prepared), lambda state, task, _: tasks.works(state, task)
+        tasks.TABLE, (envoy.TaskPhase.FETCHING, envoy.Fetched), lambda state, task, _: tasks.works(state, task)
     )
 
 
@@ -259,10 +259,13 @@ def _keeps(patch: Patch, also: Callable[[Run], Iterable[str]], without: Callable
 
 def _keeps_what_was_broadcast(patch: Patch) -> None:
     def broadcasts(run_: Run) -> Iterable[str]:
-        return [] if run_.ended else [sent[1] for sent in remembered.get(run_.id, ())]
+        asked = () if run_.ended or not run_.asks else remembered[run_.id]
+        return [sent[1] for sent in asked]
 
     def mutant(run_: Run, asked: Any) -> Run:
-        remembered.setdefault(run_.id, set()).add((asked.ask, asked.broadcast.sha256))
+        if asked.ask == 1:  # another schedule's run of that name
+            remembered[run_.id] = set()
+        remembered[run_.id].add((asked.ask, asked.broadcast.sha256))
         return before(run_, asked)
 
     remembered: dict[str, set[tuple[int, str]]] = {}
