@@ -56,7 +56,7 @@ class Holding:
         run: the run.
         ask: the number of the ask in its run.
         client: who.
-        answered: it has an answer.
+        answered: it has an answer, which is not on its way.
         done: steps of the work that are done, as far as it tells.
         of: steps that it will take; 0 where it does not tell.
     """

@@ -165,11 +165,20 @@ class Shelf:
         else:
             return receiver.offset
         finally:
-            try:  # until it is closed it is known here: who sends anew meanwhile waits for that, and builds on what came
-                await asyncio.to_thread(receiver.close)
-            finally:
-                if self._receiving.get(which) is receiver:
-                    del self._receiving[which]
+            await self._put_away(receiver, which)
+
+    async def _put_away(self, receiver: Receiver, which: tuple[str, str]) -> None:
+        """Close it. Until that is done it is known here, even if its caller is cancelled: who sends anew waits for it."""
+
+        def closed(done: asyncio.Future[None]) -> None:
+            if self._receiving.get(which) is receiver:
+                del self._receiving[which]
+            if not done.cancelled() and (problem := done.exception()) is not None:
+                _log.warning("a transfer could not be put away: %s", problem)
+
+        closing = asyncio.ensure_future(asyncio.to_thread(receiver.close))
+        closing.add_done_callback(closed)
+        await asyncio.shield(closing)
 
     async def _opened(self, blob: Blob) -> Receiver:
         """A receiver. Where its caller is cancelled meanwhile, nobody holds on to what is here."""

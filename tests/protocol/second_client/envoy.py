@@ -71,6 +71,7 @@ class Envoy:
         self._session: Session
         self._every = self._next = math.inf
         self._at: tuple[dict[str, Any], int] | None = None
+        self._on_its_way: set[tuple[str, int, str]] = set()
         self._cut = owner.cut
 
     def run(self, runs: int) -> None:
@@ -88,6 +89,7 @@ class Envoy:
 
     def _hold(self) -> None:
         self._link, self._every, self._next = self._dial(), math.inf, math.inf
+        self._on_its_way.clear()
         try:
             self._session = self._link.session()
             shard = json.dumps(self._facts())
@@ -112,7 +114,7 @@ class Envoy:
     def _beat(self) -> None:
         self._next = time.monotonic() + self._every
         holding = [
-            {"run": run, "ask": ask, "client": client, "answered": True}
+            {"run": run, "ask": ask, "client": client, "answered": (run, ask, client) not in self._on_its_way}
             for (run, client), pending in self._memory.pending.items()
             for ask in pending
         ]
@@ -247,13 +249,18 @@ class Envoy:
 
     def _deliver(self, result: dict[str, Any]) -> None:
         """The update, as much of it as is lacking, and then the Result."""
+        which = result["run"], result["ask"], result["client"]
+        self._on_its_way.add(which)
         try:
             if result["update"] is not None:
                 self._upload(result, result["update"])
             self._say("result", **result)
         except Refused as why:
+            if why.kind == "NotConnected":
+                raise Gone(str(why)) from why
             if why.kind not in ("NotAllowed", "UnknownName"):
                 raise
+            self._on_its_way.discard(which)
             self._log({"refused": str(why)})  # nobody waits for it any more: the next Beat puts it right
 
     def _upload(self, result: dict[str, Any], blob: dict[str, Any]) -> None:

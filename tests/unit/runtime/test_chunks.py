@@ -141,7 +141,8 @@ def test_after_a_start_a_beginning_is_gone_on_with_and_a_wrong_one_costs_no_more
     asyncio.run(wrong())
 
 
-def test_who_sends_anew_while_the_old_transfer_is_put_away_builds_on_what_came(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gone", [False, True], ids=["its caller waits", "its caller is cancelled"])
+def test_who_sends_anew_while_the_old_transfer_is_put_away_builds_on_what_came(tmp_path: Path, gone: bool) -> None:
     content = b"0123456789"
     blob = Blob(hashlib.sha256(content).hexdigest(), len(content))
     closing, close = threading.Event(), threading.Event()
@@ -164,11 +165,14 @@ def test_who_sends_anew_while_the_old_transfer_is_put_away_builds_on_what_came(t
     async def work() -> None:
         old = asyncio.create_task(shelf.receive(blob, 0, streamed([content[:4]], broken=True), "alice"))
         await asyncio.to_thread(closing.wait, 10)
+        if gone:
+            old.cancel()
+            await asyncio.wait([old])
         new = asyncio.create_task(shelf.receive(blob, 4, streamed([content[4:]]), "alice"))
         await asyncio.wait([new], timeout=0.05)  # as far as it gets
         close.set()
         assert await new == len(content)
-        with pytest.raises(NotConnected):
+        with pytest.raises(asyncio.CancelledError if gone else NotConnected):
             await old
 
     asyncio.run(asyncio.wait_for(work(), 20))

@@ -45,7 +45,7 @@ class Core:
         folder: the runs' own folders.
 
     Attributes:
-        outgoing: what is to be sent, each message as its kind and its bytes.
+        outgoing: what is to be sent in this session, each message as its kind and its bytes.
         failed: is set to what went wrong with the whole Envoy.
     """
 
@@ -66,12 +66,19 @@ class Core:
         self._handling = Handling("envoy", machine, ledger, self._do)
         self.failed = self._handling.failed
         self._tasks: dict[tuple[object, ...], asyncio.Task[None]] = {}
+        self._said: set[tuple[str, int, str]] = set()  # the answers whose Result was put into `outgoing`
 
     async def handle(self, event: Any) -> None:
         """Let an event happen; when this returns, all that follows from it is done or begun, even if its caller has gone."""
         if isinstance(event, Hears):
             passes(f"envoy: {type(event.message).__name__} heard")
         await self._handling.handle(event)
+
+    def begin_session(self) -> None:
+        """Forget what an earlier session did not take: the Director is told anew what there is."""
+        self._said.clear()
+        while not self.outgoing.empty():
+            self.outgoing.get_nowait()
 
     async def keep_time(self) -> None:
         """Let time pass: signs of life. Runs until it is cancelled."""
@@ -105,11 +112,15 @@ class Core:
             _log.info("run %s: %s%s", message.run, message.consent, f": {message.why}" if message.why else "")
         if isinstance(message, Beat):
             message = replace(message, holding=tuple(map(self._as_far_as_it_is, message.holding)))
+            self._said &= {(each.run, each.ask, each.client) for each in message.holding}
         self._put(message)
 
     def _as_far_as_it_is(self, holding: Holding) -> Holding:
-        done, of = self._collaborators.progress.get((holding.run, holding.ask, holding.client), (0, 0))
-        return replace(holding, done=done, of=of)
+        """An answer that is on its way is not said to be here: else it would be asked for again, and might be sent twice."""
+        which = holding.run, holding.ask, holding.client
+        done, of = self._collaborators.progress.get(which, (0, 0))
+        on_its_way = which in self._said or ("deliver", *which) in self._tasks
+        return replace(holding, done=done, of=of, answered=holding.answered and not on_its_way)
 
     async def _discard(self, effect: Discard) -> None:
         await self.shelf.discard(effect.blobs)
@@ -199,6 +210,7 @@ class Core:
             await self._transfers.deliver(told)
         passes("envoy: Result not sent")
         self._put(told)
+        self._said.add((told.run, told.ask, told.client))
 
     def _put(self, message: object) -> None:
         self.outgoing.put_nowait((type(message).__name__, wire.encode(message)))

@@ -52,8 +52,7 @@ class Sessions:
             NotAllowed: the Director does not want this Envoy, and says why.
             FederationError: whatever else the Director has against it.
         """
-        while not self._core.outgoing.empty():  # what an earlier session did not take; the Director is told anew
-            self._core.outgoing.get_nowait()
+        self._core.begin_session()
         try:
             frames = connection.session(self._frames())
             async with closing(frames):  # else it would go on taking what is to be sent in the next
