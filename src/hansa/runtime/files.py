@@ -89,9 +89,10 @@ async def in_groups(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
                 yield group
             raise
         finally:
-            if coming is not None and not coming.done():
+            if coming is not None:
                 coming.cancel()
                 await asyncio.wait([coming])
+                _ = coming.cancelled() or coming.exception()  # how it broke is of no interest to who reads no more
         if group:
             yield group
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import threading
 from collections.abc import AsyncIterator
@@ -248,6 +249,26 @@ def test_a_reader_that_is_cancelled_leaves_nothing_behind() -> None:
 
     asyncio.run(run())
     assert closed == [True]
+
+
+def test_a_stream_that_breaks_when_nobody_reads_any_more_breaks_silently() -> None:
+    told = list[dict[str, object]]()
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
+        groups = in_groups(streamed([b"first"] * AT_ONCE, broken=True))
+        await anext(groups)
+        group = asyncio.create_task(anext(groups))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # by now the stream has broken, and its reader has not looked
+        group.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await group
+        del groups, group
+        gc.collect()
+
+    asyncio.run(run())
+    assert told == []
 
 
 def test_who_sends_anew_takes_over_from_a_connection_that_is_dead_and_does_not_know_it(tmp_path: Path) -> None:
