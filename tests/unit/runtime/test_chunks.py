@@ -258,7 +258,7 @@ def test_a_stream_that_breaks_when_nobody_reads_any_more_breaks_silently() -> No
         asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
         groups = in_groups(streamed([b"first"] * AT_ONCE, broken=True))
         await anext(groups)
-        group = asyncio.create_task(anext(groups))
+        group = asyncio.ensure_future(anext(groups))
         await asyncio.sleep(0)
         await asyncio.sleep(0)  # by now the stream has broken, and its reader has not looked
         group.cancel()

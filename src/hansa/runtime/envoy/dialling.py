@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from hansa.errors import NotConnected
+from hansa.errors import CertificateError, ConfigError, HansaError, MissingExtra, NotAllowed, ProtocolError
 from hansa.pki import Identity
 from hansa.protocol.peer import Peer, Role
 from hansa.runtime.config import EnvoyConfig
@@ -16,6 +16,8 @@ from hansa.transport.backoff import delays
 from hansa.transport.credentials import Credentials
 from hansa.transport.dial import dialled
 from hansa.transport.port import Connection
+
+_FINAL = (CertificateError, NotAllowed, ProtocolError, ConfigError, MissingExtra)
 
 _log = logging.getLogger("hansa.envoy")
 
@@ -40,7 +42,7 @@ class Dialler:
         """Dial until there is a session, and again when it is over.
 
         Raises:
-            CertificateError, NotAllowed, ProtocolError: dialling again makes no sense.
+            CertificateError, NotAllowed, ProtocolError, ConfigError, MissingExtra: dialling again makes no sense.
         """
         told = ""
         while True:
@@ -48,7 +50,11 @@ class Dialler:
                 async with self._connection() as connection:
                     await self._sessions.hold(connection, self._welcomed)
                 told = ""
-            except NotConnected as problem:
+            except _FINAL:
+                raise
+            except (
+                HansaError
+            ) as problem:  # what is wrong with the Director may be right again; its Envoys are there then
                 if problem.line != told:
                     told = problem.line
                     _log.warning("no Director at %s, dialling on: %s", self._config.director, told)

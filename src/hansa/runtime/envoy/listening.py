@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from hansa.errors import CertificateError, FederationError, HansaError, NotConnected
+from hansa.errors import CertificateError, HansaError, NotConnected
 from hansa.pki import Identity, peer_of
 from hansa.protocol.peer import Peer, Role
 from hansa.runtime.config import EnvoyConfig, parse_url
@@ -84,7 +84,7 @@ class Listening:
                 self._tell("the coordinator has ended the session")
             except NotConnected as problem:
                 self._tell(f"the coordinator has gone: {problem.line}")
-            except FederationError as problem:
+            except HansaError as problem:
                 self._tell(f"a coordinator dialled, and there is no session with it: {problem.line}")
                 await asyncio.sleep(REFUSED)  # else it would dial at once, and be told the same
 
