@@ -43,6 +43,9 @@ from hansa.transport.port import Connection
 AGAIN = 1.0
 """Seconds until a broken connection is tried again, where somebody follows a run."""
 
+TRIES = 3
+"""How often a submission, or an upload that goes with it, is tried while its connection breaks."""
+
 
 def _unseen(done: int, total: int) -> None:
     """Nobody looks."""
@@ -220,24 +223,41 @@ class User:
         signature = b"" if mine is None else mine.sign(manifest.hash.encode())
         certificate = b"" if mine is None else mine.certificate
         submit = Submit(data, signature, certificate, secrets.token_hex(16))
-        return str((await self._call(submit, tries=3)).run)
+        return str((await self._call(submit, tries=TRIES)).run)
 
     async def _send(self, files: Mapping[Blob, Path], sent: Callable[[int, int], object]) -> None:
-        blobs = tuple(files)
-        received = (await self._call(Lacking(blobs))).bytes
-        total, done = sum(blob.size for blob in blobs), sum(received)
+        received = (await self._call(Lacking(tuple(files)))).bytes
+        here = dict(zip(files, received, strict=True))
+        total = sum(blob.size for blob in files)
 
-        async def counted(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-            nonlocal done
+        async def counted(blob: Blob, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             async for chunk in chunks:
                 yield chunk
-                done += len(chunk)
-                sent(done, total)
+                here[blob] += len(chunk)
+                sent(sum(here.values()), total)
 
-        for blob, here in zip(blobs, received, strict=True):
-            if here < blob.size or not blob.size:
-                head = wire.encode(Upload(blob, here))
-                await self._connection.upload(head, counted(chunks_of(files[blob], here)))
+        for blob, path in files.items():
+            if here[blob] < blob.size or not blob.size:
+                await self._sent(blob, path, here, counted)
+
+    async def _sent(
+        self,
+        blob: Blob,
+        path: Path,
+        here: dict[Blob, int],
+        counted: Callable[[Blob, AsyncIterator[bytes]], AsyncIterator[bytes]],
+    ) -> None:
+        """Send what is not there of a file; where that breaks, as much of it as is still not there."""
+        for left in range(TRIES - 1, -1, -1):
+            try:
+                head = wire.encode(Upload(blob, here[blob]))
+                await self._connection.upload(head, counted(blob, chunks_of(path, here[blob])))
+            except NotConnected:
+                if not left:
+                    raise
+                (here[blob],) = (await self._call(Lacking((blob,)), tries=TRIES)).bytes
+            else:
+                return
 
     async def _history(self, run: str) -> History:
         state: dict[str, Any] = {}

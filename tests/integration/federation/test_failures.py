@@ -163,7 +163,9 @@ def test_a_hostile_name_becomes_a_harmless_folder_or_is_refused(live: Live, name
     assert (live.store / "runs" / run).parent == live.store / "runs"
 
 
-def test_a_submission_that_is_refused_leaves_no_blob_behind(live: Live, tmp_path: Path) -> None:
+def test_a_submission_that_is_refused_leaves_a_beginning_at_most_and_that_spoils_nobodys(
+    live: Live, tmp_path: Path
+) -> None:
     entry = tmp_path / "own.py"
     entry.write_text(AVERAGING.read_text() + "\nNOBODY_ELSE = 1\n")
     package, _ = live.package(entry)
@@ -175,8 +177,10 @@ def test_a_submission_that_is_refused_leaves_no_blob_behind(live: Live, tmp_path
         user.submit(package, wrong)
     live.restart("director")
     live.online()
-    assert {path.name for path in sent.rglob("*") if path.is_file()} <= before
-    live.works()
+    left = {path.name for path in sent.rglob("*") if path.is_file()} - before
+    assert left <= {f"{package.manifest.initial.sha256}.part"}
+    live.works()  # its initial model is the same, and what lies there is no beginning of it
+    assert not {path.name for path in sent.rglob("*.part")}
 
 
 # --- several users

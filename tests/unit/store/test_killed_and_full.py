@@ -57,7 +57,8 @@ def test_after_kill_9_every_append_that_returned_is_there_and_transfers_go_on(tm
         lines = (child.stdout.readline().split() for _ in range(moments.randrange(1, 200)))
         said = [(word, int(number), int(at)) for word, number, at in lines]
         os.kill(child.pid, signal.SIGKILL)
-        rest = [line.split() for line in child.stdout.read().splitlines() if line.count(" ") == 2]
+        whole = (line for line in child.stdout.read().splitlines(keepends=True) if line.endswith("\n"))
+        rest = [line.split() for line in whole]
         child.stdout.close()
         child.wait()
         assert child.returncode == -signal.SIGKILL
