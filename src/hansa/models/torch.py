@@ -267,7 +267,8 @@ def _seeded(key: Key, device: torch.device = _CPU) -> Iterator[None]:
 
 
 def _tensor(leaf: Array) -> Tensor:
-    """A copy as a tensor."""
+    """A copy as a tensor, in C order: PyTorch keeps an array's own, which other kernels compute with, to other bits."""
+    leaf = leaf if leaf.flags.c_contiguous else leaf.copy()
     if leaf.dtype in _CARRIED:
         dtype, integer, _ = _CARRIED[leaf.dtype]
         return torch.tensor(leaf.view(integer)).view(dtype)

@@ -52,6 +52,17 @@ def test_they_are_the_definition_s(
             assert one.data_ptr() % 64 == 0 or not one.is_floating_point()
 
 
+def test_pictures_whose_channels_lie_last_in_memory_do_so_in_no_batch() -> None:
+    x = key(0).generator().random((9, 5, 4, 3), np.float32).transpose(0, 3, 1, 2)
+    context = ClientContext("0", {"train": ClientDataset({"x": x, "y": np.zeros(9, np.int64)})}, key=key(7))
+    training = LocalTraining(MODEL, SGD(0.1), batch_size=4, epochs=1)
+    for (_, _, mine), batch in zip(batches(training, context, "cpu"), training.batches(context), strict=True):
+        theirs = MODEL.tensors(batch)
+        assert torch.equal(mine[0], theirs[0])
+        assert mine[0].is_contiguous()
+        assert theirs[0].is_contiguous(), "PyTorch's kernels for another order compute other bits"
+
+
 @pytest.mark.parametrize("data", [{}, {"train": ClientDataset({"x": np.ones((0, 3)), "y": np.ones(0)})}])
 def test_a_client_without_examples_is_told_so(data: dict[str, Any]) -> None:
     training = LocalTraining(MODEL, SGD(0.1), epochs=1)
