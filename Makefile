@@ -36,6 +36,10 @@ lint: .venv/dev ## format, style, types and the layers of the house
 test: lint ## everything that must hold before a change lands
 	$(BIN)/pytest -n auto --dist worksteal
 
+thorough: .venv/dev ## the long tests that `make test` leaves out (tens of minutes)
+	HANSA_SCHEDULES=20000 $(BIN)/pytest -n auto --dist worksteal -m thorough
+	HANSA_SCHEDULES=20000 $(BIN)/pytest -n auto --dist worksteal tests/protocol/test_simulation.py
+
 fuzz: .venv/dev ## the property tests again and again, with other examples each time (minutes)
 	for run in 1 2 3 4 5 6 7 8 9 10; do $(BIN)/pytest -q -n auto tests/properties || exit 1; done
 

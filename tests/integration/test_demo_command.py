@@ -100,6 +100,7 @@ def test_the_real_federation_and_the_simulated_one_give_the_same_bits(
     assert where == document["environment"]  # the simulator also says how it computed, which changes no bit
 
 
+@pytest.mark.thorough
 def test_another_seed_gives_another_model(document: Any, shell: Shell) -> None:
     other = parsed(shell.hansa("demo", "--simulate", *ROUNDS, "--seed", "1", "--json").out)
     assert other["seed"] == 1

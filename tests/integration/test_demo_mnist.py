@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.integration.conftest import Shell
 
@@ -19,6 +21,7 @@ HELD = {
 GROUPS = {"alice": "0-3", "bob": "4-6", "charlie": "7-9"}
 
 
+@pytest.mark.thorough
 def test_the_published_counts_are_held_and_after_a_round_each_owner_knows_its_own_digits_only(
     shell: Shell, real_data: Path
 ) -> None:

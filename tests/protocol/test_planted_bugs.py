@@ -14,7 +14,7 @@ from hansa.testing.world.world import World
 MUTANTS = (*mutants.MUTANTS, *mutants_of_time.MUTANTS)
 
 SCHEDULES = 300
-"""By so many schedules each is found; fewer than CI plays."""
+"""By so many schedules each is found; fewer than `make test` plays."""
 
 
 def found(mutant: Mutant) -> tuple[int, str] | None:

@@ -1,6 +1,6 @@
 """Thousands of schedules of a whole federation: whatever goes wrong, nothing is lost, counted twice or stuck.
 
-CI plays the schedules 0 to 1999; `HANSA_SCHEDULES=50000 pytest tests/protocol/test_simulation.py` plays more, and
+`make test` plays the schedules 0 to 999; `HANSA_SCHEDULES=50000 pytest tests/protocol/test_simulation.py` plays more, and
 `HANSA_SEED=17 pytest tests/protocol/test_simulation.py` plays one and prints what happened.
 """
 
@@ -18,7 +18,7 @@ from hansa.testing.world.pairs import ALL, IMPOSSIBLE, UNKNOWN
 from hansa.testing.world.plan import drawn
 from hansa.testing.world.world import World
 
-SCHEDULES = int(os.environ.get("HANSA_SCHEDULES", "2000"))
+SCHEDULES = int(os.environ.get("HANSA_SCHEDULES", "1000"))
 CHUNKS = 20
 ONE = os.environ.get("HANSA_SEED")
 LINES = 60

@@ -35,7 +35,10 @@ def test_each_owner_knows_its_own_digits_only_and_the_federation_more(copied: Co
     assert {client for entry in history.evaluations() for client in entry.outcomes} == {"tester"}
 
 
-@pytest.mark.parametrize(("variables", "trained_on"), [(False, 1438), (True, 60_000)], ids=["digits", "mnist"])
+@pytest.mark.parametrize(
+    ("variables", "trained_on"),
+    [pytest.param(False, 1438, id="digits"), pytest.param(True, 60_000, id="mnist", marks=pytest.mark.thorough)],
+)
 def test_run_without_a_word_about_owners_it_takes_mnist_where_that_is(
     copied: Copied, real_data: Path, variables: bool, trained_on: int
 ) -> None:

@@ -34,6 +34,7 @@ def test_two_owners_learn_for_real_as_they_do_simulated(smaller: Copied, real_da
     assert history.final("accuracy") > 0.15
 
 
+@pytest.mark.thorough
 def test_unlike_owners_hold_unlike_numbers_and_augmentation_is_another_run(smaller: Copied, real_data: Path) -> None:
     smaller.change("experiment.py", {"ROUNDS = 3": "ROUNDS = 1"})
     smaller.change("unlike.toml", {", limit = 1000": ""})
@@ -49,6 +50,7 @@ def test_unlike_owners_hold_unlike_numbers_and_augmentation_is_another_run(small
     assert mirrored == again
 
 
+@pytest.mark.thorough
 def test_one_owner_alone_and_the_federation_are_measured_on_the_whole_test_set(
     smaller: Copied, real_data: Path
 ) -> None:

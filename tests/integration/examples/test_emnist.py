@@ -31,7 +31,12 @@ def smaller(copied: Copied) -> Copied:
 
 
 @pytest.mark.parametrize(
-    ("script", "framework"), [("torch_cnn.py", "torch"), ("jax_cnn.py", "jax"), ("own_client.py", "jax")]
+    ("script", "framework"),
+    [
+        ("torch_cnn.py", "torch"),
+        pytest.param("jax_cnn.py", "jax", marks=pytest.mark.thorough),
+        ("own_client.py", "jax"),
+    ],
 )
 def test_each_version_learns_and_says_how_well_and_how_long(
     smaller: Copied, real_data: Path, script: str, framework: str
@@ -45,6 +50,7 @@ def test_each_version_learns_and_says_how_well_and_how_long(
     assert re.fullmatch(r"training took [\d.]+ s, the first round [\d.]+ s; [\d.]+ rounds a second", time)
 
 
+@pytest.mark.thorough
 def test_writers_are_clients_of_their_own_and_a_few_of_them_train_in_a_round(smaller: Copied, real_data: Path) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     document = smaller.document("--fast", file="torch_cnn.py", HANSA_DATA=str(real_data), **ONE_THREAD)

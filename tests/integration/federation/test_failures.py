@@ -55,7 +55,7 @@ def test_a_task_that_raises_is_told_once_with_client_round_and_place(live: Live,
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ("exit", "exit status 3"),
+        pytest.param("exit", "exit status 3", marks=pytest.mark.thorough),
         ("crash", "signal 11"),
         ("hungry", "memory"),
     ],
@@ -74,7 +74,7 @@ def test_a_collaborator_that_ends_takes_nobody_along(live: Live, tmp_path: Path,
 
 @pytest.mark.parametrize(
     ("what", "said"),
-    [("raise", "Surprise"), ("exit", "exit status 3"), ("crash", "signal 11")],
+    [("raise", "Surprise"), pytest.param("exit", "exit status 3", marks=pytest.mark.thorough), ("crash", "signal 11")],
 )
 def test_an_aggregator_that_ends_takes_nobody_along(live: Live, tmp_path: Path, what: str, said: str) -> None:
     other = live.submit(AVERAGING)

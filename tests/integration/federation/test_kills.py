@@ -5,7 +5,6 @@ The experiment's clients have private state, and show it in the final model; so 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,33 +20,33 @@ SCAFFOLD = Path(__file__).parent / "experiments" / "scaffold.py"
 POINTS = {
     # A Director, started again by this test.
     "director: Accepted not recorded": 1,
-    "director: Accepted recorded": 1,  # and its submitter was not told
-    "director: Asked recorded": 2,  # and nobody was sent anything
     "director: Assign not sent": 5,  # the first of the second round's three was
-    "director: Came not recorded": 2,
     "director: Came recorded": 5,
-    "director: Closed recorded": 2,  # and the Aggregator was not told
     "director: Told recorded": 2,  # and nobody's private state was settled
     "director: Settled not sent": 5,  # one was
-    "director: Ended recorded": 1,
     # An Aggregator, started again by its Director.
-    "aggregator: experiment loaded": 1,
     "aggregator: asks not said": 2,
-    "aggregator: close heard": 2,
     "aggregator: told not said": 2,
     # An Envoy, started again by this test.
-    "envoy: Assign heard": 4,
     "envoy: Answered recorded": 5,
     "envoy: Result sent": 5,
-    "envoy: Settled recorded": 4,
     # A Collaborator, started again by its Envoy.
-    "collaborator: experiment loaded": 2,
     "experiment: in the middle of the work": 5,
     "collaborator: update written": 5,
 }
 """Where a process dies, and the how manieth time it passes there."""
 
 MORE = {
+    "director: Accepted recorded": 1,  # and its submitter was not told
+    "director: Asked recorded": 2,  # and nobody was sent anything
+    "director: Came not recorded": 2,
+    "director: Closed recorded": 2,  # and the Aggregator was not told
+    "director: Ended recorded": 1,
+    "aggregator: experiment loaded": 1,
+    "aggregator: close heard": 2,
+    "envoy: Assign heard": 4,
+    "envoy: Settled recorded": 4,
+    "collaborator: experiment loaded": 2,
     "director: user's blob received": 1,
     "director: Gathering recorded": 1,
     "director: Joined recorded": 1,
@@ -66,12 +65,11 @@ MORE = {
     "envoy: Settled heard": 2,
     "collaborator: asked": 4,
 }
-"""Further ones, which take a minute or two: with HANSA_ALL_POINTS=1."""
+"""Further ones, which take minutes: with `make thorough`."""
 
-thorough = pytest.mark.skipif("HANSA_ALL_POINTS" not in os.environ, reason="HANSA_ALL_POINTS=1 kills at these too")
 CASES = [
     *(pytest.param(*case, id=case[0].replace(" ", "-")) for case in POINTS.items()),
-    *(pytest.param(*case, id=case[0].replace(" ", "-"), marks=thorough) for case in MORE.items()),
+    *(pytest.param(*case, id=case[0].replace(" ", "-"), marks=pytest.mark.thorough) for case in MORE.items()),
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ SCAFFOLD, AVERAGING = EXPERIMENTS / "scaffold.py", EXPERIMENTS / "averaging.py"
 PATIENCE = 120.0
 """Seconds after which a process is taken to hang."""
 
-thorough = pytest.mark.skipif("HANSA_ALL_POINTS" not in os.environ, reason="HANSA_ALL_POINTS=1 kills at these too")
+thorough = pytest.mark.thorough
 
 
 @pytest.fixture(scope="module")
