@@ -34,6 +34,16 @@ async def one() -> AsyncIterator[bytes]:
     yield CONTENT
 
 
+async def begun(folder: Path) -> tuple[Hesitant, Shelf, Blob, asyncio.Task[None]]:
+    """A shelf that is about to drop its only content, and whoever drops it."""
+    blobs = Hesitant(folder)
+    shelf = Shelf(blobs, frozenset, lambda: 0.0)
+    blob = await shelf.put(CONTENT, "somebody")
+    dropping = asyncio.create_task(shelf.release(blob.sha256, "somebody"))
+    await asyncio.to_thread(blobs.began.wait, 10)
+    return blobs, shelf, blob, dropping
+
+
 COMES: dict[str, Callable[[Shelf, Blob], Coroutine[Any, Any, Any]]] = {
     "put": lambda shelf, _: shelf.put(CONTENT, "another"),
     "received": lambda shelf, blob: shelf.receive(blob, 0, one(), "another"),
@@ -45,11 +55,7 @@ def test_what_comes_while_the_same_content_is_dropped_is_there_afterwards(
     comes: Callable[[Shelf, Blob], Coroutine[Any, Any, Any]], tmp_path: Path
 ) -> None:
     async def story() -> None:
-        blobs = Hesitant(tmp_path)
-        shelf = Shelf(blobs, frozenset, lambda: 0.0)
-        blob = await shelf.put(CONTENT, "somebody")
-        dropping = asyncio.create_task(shelf.release(blob.sha256, "somebody"))
-        await asyncio.to_thread(blobs.began.wait, 10)
+        blobs, shelf, blob, dropping = await begun(tmp_path)
         coming = asyncio.create_task(comes(shelf, blob))
         await asyncio.wait([coming], timeout=0.05)  # as far as it gets
         blobs.go.set()
@@ -61,11 +67,7 @@ def test_what_comes_while_the_same_content_is_dropped_is_there_afterwards(
 
 def test_what_is_kept_while_it_is_dropped_is_not_said_to_be_here(tmp_path: Path) -> None:
     async def story() -> None:
-        blobs = Hesitant(tmp_path)
-        shelf = Shelf(blobs, frozenset, lambda: 0.0)
-        blob = await shelf.put(CONTENT, "somebody")
-        dropping = asyncio.create_task(shelf.release(blob.sha256, "somebody"))
-        await asyncio.to_thread(blobs.began.wait, 10)
+        blobs, shelf, blob, dropping = await begun(tmp_path)
         keeping = asyncio.create_task(shelf.kept(blob.sha256, "another"))
         await asyncio.wait([keeping], timeout=0.05)
         blobs.go.set()

@@ -52,9 +52,7 @@ class Dialler:
                 told = ""
             except _FINAL:
                 raise
-            except (
-                HansaError
-            ) as problem:  # what is wrong with the Director may be right again; its Envoys are there then
+            except HansaError as problem:  # that may be right again, and then its Envoys are there
                 if problem.line != told:
                     told = problem.line
                     _log.warning("no Director at %s, dialling on: %s", self._config.director, told)
